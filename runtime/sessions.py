@@ -1,0 +1,103 @@
+"""Sessions as values: states, status, and the facts that listings are made of."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, Literal
+
+import attrs
+
+from .runs import RunState
+
+
+class SessionState(str, enum.Enum):
+    OPEN = "open"
+    PAUSED = "paused"
+    CLOSED = "closed"
+    QUARANTINED = "quarantined"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+CloseOutcome = Literal["completed", "failed", "cancelled"]
+Mode = Literal["open_or_create", "create", "resume"]
+QueuedPolicy = Literal["keep", "finish"]
+
+ACTIVE_STATES = (RunState.QUEUED, RunState.RUNNING, RunState.CANCELLING)
+"""States in which a run needs a worker; a waiting run needs none until it is answered."""
+
+
+@attrs.frozen
+class SessionInfo:
+    """What a listing shows, without reading the session's events.
+
+    ``runs`` counts runs by state over the session's whole life (trimmed ones too). ``outcome`` and
+    ``reason`` say how a closed session was closed, or why a quarantined one is. ``summary`` is the
+    first words of the first input unless it was set.
+    """
+
+    id: str
+    state: SessionState
+    tags: dict[str, str]
+    metadata: dict[str, Any]
+    created_at_ns: int
+    modified_at_ns: int
+    head_seq: int
+    runs: dict[str, int]
+    summary: str | None = None
+    slots: int = 1
+    outcome: str | None = None
+    reason: str | None = None
+
+    @property
+    def active(self) -> int:
+        """How many runs are queued, running or being cancelled."""
+        return sum(self.runs.get(state.value, 0) for state in ACTIVE_STATES)
+
+    @property
+    def needs_worker(self) -> bool:
+        """Whether work would stand still if no supervisor opened the session."""
+        return self.active > 0 and self.state is not SessionState.QUARANTINED
+
+
+@attrs.frozen
+class SessionStatus:
+    """One session at one moment. ``running``, ``queued`` and ``waiting`` are run ids, the queue in
+    the order in which it will start; ``unresponsive`` are those of ``running`` that did not end
+    within ``cancel_grace_seconds`` of being cancelled."""
+
+    session_id: str
+    state: SessionState
+    head_seq: int
+    slots: int
+    running: tuple[str, ...]
+    queued: tuple[str, ...]
+    waiting: tuple[str, ...]
+    runs_queued_max: int
+    draining: bool = False
+    unresponsive: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class DrainReport:
+    """What became of the work, as run ids.
+
+    ``completed`` ended by themselves, however; ``interrupted`` were ended by the deadline and
+    ``requeued`` go on in the next process; ``queued`` never started; ``not_stopped`` ignore
+    cancellation and still run.
+    """
+
+    completed: tuple[str, ...] = ()
+    interrupted: tuple[str, ...] = ()
+    requeued: tuple[str, ...] = ()
+    queued: tuple[str, ...] = ()
+    not_stopped: tuple[str, ...] = ()
+
+    def __add__(self, other: DrainReport) -> DrainReport:
+        return DrainReport(
+            *(
+                mine + theirs
+                for mine, theirs in zip(attrs.astuple(self), attrs.astuple(other), strict=True)
+            )
+        )
