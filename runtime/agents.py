@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from .events import Data
 from .runs import RunRequest
+
+if TYPE_CHECKING:
+    from .events import Data
 
 
 class RunContext(Protocol):

@@ -119,6 +119,16 @@ class Trim:
     before: int
 
 
+@attrs.frozen(kw_only=True)
+class LiftQuarantine:
+    """Try a quarantined session again. Answer: True if it was quarantined."""
+
+
+@attrs.frozen(kw_only=True)
+class DeleteSession:
+    """Cancel what runs and forget everything. Answer: True if the session existed."""
+
+
 Command = (
     OpenSession
     | Submit
@@ -132,5 +142,7 @@ Command = (
     | GetStatus
     | Drain
     | Trim
+    | LiftQuarantine
+    | DeleteSession
 )
 Answer = Any

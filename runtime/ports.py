@@ -17,14 +17,16 @@ latest snapshot and the named cursors. Its promises, which ``moorage.stores.conf
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import attrs
 
 from .commands import Answer, Command
 from .events import Event
 from .sessions import SessionInfo
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
 
 Deliver = Callable[[str, Command], Awaitable[Answer]]
 """The owner's door: (session_id, command) -> answer; raises MoorageError as a refusal."""
@@ -84,10 +86,12 @@ class Page:
 
 @attrs.frozen
 class StoredRun:
-    """A run's first and last event; ``ended`` is None while it is unfinished."""
+    """A run's first and last event, read when the session's head was ``head_seq``; ``ended`` is
+    None while it is unfinished."""
 
     submitted: Event
     ended: Event | None
+    head_seq: int
 
 
 class StoreReader(Protocol):

@@ -64,8 +64,8 @@ class SessionInfo:
 @attrs.frozen
 class SessionStatus:
     """One session at one moment. ``running``, ``queued`` and ``waiting`` are run ids, the queue in
-    the order in which it will start; ``unresponsive`` are those of ``running`` that did not end
-    within ``cancel_grace_seconds`` of being cancelled."""
+    the order in which it will start. Of ``running``, ``cancelling`` have been asked to end and
+    ``unresponsive`` did not do so within ``cancel_grace_seconds``."""
 
     session_id: str
     state: SessionState
@@ -76,6 +76,7 @@ class SessionStatus:
     waiting: tuple[str, ...]
     runs_queued_max: int
     draining: bool = False
+    cancelling: tuple[str, ...] = ()
     unresponsive: tuple[str, ...] = ()
 
 

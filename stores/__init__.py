@@ -1,1 +1,5 @@
-"""Placeholder."""
+"""Where logs live."""
+
+from .memory import MemoryStore
+
+__all__ = ["MemoryStore"]

@@ -1,0 +1,83 @@
+"""Checking what callers pass: each function returns the value or raises InvalidArgument."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from .codec import private_copy
+from .errors import InvalidArgument
+from .identifiers import check_name
+
+SLOTS_MAX = 10_000
+TAGS_MAX = 64
+TAG_BYTES_MAX = 256
+METADATA_BYTES_MAX = 16_384
+"""Of a session or a run, encoded. Listings and the journal's memory hold it for every session."""
+PAGE_EVENTS_MAX = 10_000
+
+
+def check_seconds(name: str, value: float | None, *, minimum: float = 0.0) -> float | None:
+    """A time limit in seconds; None and infinity mean without limit."""
+    if value is None:
+        return None
+    if type(value) not in (int, float) or math.isnan(value) or value < minimum:
+        raise InvalidArgument(
+            f"{name} must be None or a number of seconds of at least {minimum}, not {value!r}"
+        )
+    return None if math.isinf(value) else float(value)
+
+
+def check_count(name: str, value: object, *, minimum: int, maximum: int) -> int:
+    if type(value) is not int or not minimum <= value <= maximum:
+        raise InvalidArgument(
+            f"{name} must be a whole number from {minimum} to {maximum}, not {value!r}"
+        )
+    return value
+
+
+def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> Any:
+    if value not in choices:
+        raise InvalidArgument(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+    return value
+
+
+def check_slots(value: int | None) -> int | None:
+    return None if value is None else check_count("slots", value, minimum=1, maximum=SLOTS_MAX)
+
+
+def check_tags(value: object) -> dict[str, str] | None:
+    """Tags are a small map of str to str, for filtering."""
+    if value is None:
+        return None
+    if type(value) is not dict or len(value) > TAGS_MAX:
+        raise InvalidArgument(
+            f"tags must be a dict of str to str with at most {TAGS_MAX} entries, not {value!r}"
+        )
+    for tag, text in value.items():
+        check_name("tag", tag, bytes_max=TAG_BYTES_MAX)
+        if type(text) is not str or len(text.encode("utf-8", "replace")) > TAG_BYTES_MAX:
+            raise InvalidArgument(
+                f"tag {tag!r} must be a str of at most {TAG_BYTES_MAX} bytes, not {text!r}"
+            )
+    copy, _ = private_copy(value, "tags", bytes_max=TAGS_MAX * (2 * TAG_BYTES_MAX + 8))
+    return copy  # type: ignore[no-any-return]
+
+
+def check_metadata(value: object) -> dict[str, Any] | None:
+    """Metadata is a map of plain msgpack."""
+    if value is None:
+        return None
+    if type(value) is not dict:
+        raise InvalidArgument(f"metadata must be a dict, not {value!r}")
+    copy, _ = private_copy(value, "metadata", bytes_max=METADATA_BYTES_MAX)
+    return copy  # type: ignore[no-any-return]
+
+
+def check_types(value: object) -> frozenset[str] | None:
+    """A filter of event types; None means all."""
+    if value is None:
+        return None
+    if isinstance(value, str) or not isinstance(value, (set, frozenset, list, tuple)) or not value:
+        raise InvalidArgument(f"types must be None or a set of event types, not {value!r}")
+    return frozenset(check_name("event type", item) for item in value)

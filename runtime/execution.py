@@ -1,0 +1,285 @@
+"""One run's task: it calls the agent, and it is the RunContext that the agent sees."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import structlog
+import trio
+
+from .codec import check_plain, encode_event, pack, private_copy
+from .errors import BufferFull, InvalidArgument, MoorageError, RunEnded
+from .events import STATE_TYPES, schema_version
+from .identifiers import check_name
+from .steps import RunEndedSignal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from .agents import Agent
+    from .events import Data
+    from .inbox import Inbox
+    from .limits import SupervisorLimits
+    from .ports import Record
+    from .runs import RunRequest
+
+CALLS_PER_CHECKPOINT = 64
+MESSAGE_CHARS_MAX = 4_096
+"""Longest error message that is recorded; agents put whole outputs into exceptions."""
+DETAILS_BYTES_MAX = 65_536
+
+
+class Host(Protocol):
+    """What an execution needs from its worker."""
+
+    @property
+    def inbox(self) -> Inbox: ...
+    @property
+    def limits(self) -> SupervisorLimits: ...
+    @property
+    def time_ns(self) -> Callable[[], int]: ...
+
+
+class Execution:
+    """Executes one attempt of one run.
+
+    Emitted events collect in ``out``; the first one since the worker last looked puts this object
+    into the inbox, so that a burst of events costs the worker one item.
+    """
+
+    def __init__(self, host: Host, agent: Agent, request: RunRequest) -> None:
+        self.request = request
+        self.scope = trio.CancelScope()
+        self.out: list[Record] = []
+        self.out_bytes = 0
+        self.last_emit_at = trio.current_time()
+        self.unresponsive = False
+        self._host = host
+        self._agent = agent
+        self._ahead_bytes = 0
+        self._calls = 0
+        self._ended = False
+        self._parked: tuple[str, Data] | None = None
+        self._usage: dict[str, Any] = {}
+        self._room = trio.lowlevel.ParkingLot()
+        self._metadata: Mapping[str, Any] = request.metadata or {}
+        self._stamp = host.time_ns
+        self._bytes_max = host.limits.record_bytes_max
+        self._ahead_bytes_max = host.limits.emit_ahead_bytes_max
+
+    # ---- the agent's side ----
+
+    @property
+    def session_id(self) -> str:
+        return self.request.session_id
+
+    @property
+    def run_id(self) -> str:
+        return self.request.run_id
+
+    @property
+    def attempt(self) -> int:
+        return self.request.attempt
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        return self._metadata
+
+    async def emit(
+        self,
+        type: str,
+        data: Data,
+        *,
+        time_ns: int | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        self._put(type, data, time_ns, metadata)
+        self._calls += 1
+        if self._ahead_bytes > self._ahead_bytes_max:
+            await self._wait_until(self._ahead_bytes_max)
+        elif self._calls >= CALLS_PER_CHECKPOINT:
+            self._calls = 0
+            await trio.lowlevel.checkpoint()
+
+    def emit_nowait(
+        self,
+        type: str,
+        data: Data,
+        *,
+        time_ns: int | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        if self._ahead_bytes > self._ahead_bytes_max:
+            raise BufferFull(
+                "emit_ahead_bytes_max",
+                used=self._ahead_bytes,
+                limit=self._ahead_bytes_max,
+                remedy="await emit() or flush(), which wait for the log",
+            )
+        self._put(type, data, time_ns, metadata)
+
+    async def flush(self) -> None:
+        if self._ended:
+            raise RunEnded(self.run_id)
+        await self._wait_until(0)
+
+    async def park(self, name: str, data: Data = None) -> Data:
+        if self._ended:
+            raise RunEnded(self.run_id)
+        if name in self.request.answers:
+            await trio.lowlevel.checkpoint()
+            return self.request.answers[name]
+        check_name("name to park under", name)
+        copy, _ = private_copy(data, "parked data", bytes_max=self._bytes_max)
+        self._parked = (name, copy)
+        self.scope.cancel()
+        return await trio.sleep_forever()
+
+    def _put(
+        self, type: str, data: Data, time_ns: int | None, metadata: dict[str, Any] | None
+    ) -> None:
+        if self._ended:
+            raise RunEnded(self.run_id)
+        if type in STATE_TYPES:
+            raise InvalidArgument(f"{type!r} is written by the session itself: use another type")
+        if type not in _CHECKED_TYPES:
+            _check_type(type)
+        if time_ns is None:
+            time_ns = self._stamp()
+        elif time_ns.__class__ is not int or time_ns < 0:
+            raise InvalidArgument(f"time_ns must be nanoseconds since 1970, not {time_ns!r}")
+        record = encode_event(
+            time_ns,
+            type,
+            self.request.run_id,
+            data,
+            metadata,
+            version=schema_version(type),
+            bytes_max=self._bytes_max,
+        )
+        if type == "token_usage_updated":
+            self._count_usage(data)
+        if not self.out:
+            self._host.inbox.put(self)
+        self.out.append(record)
+        size = len(record.body)
+        self.out_bytes += size
+        self._ahead_bytes += size
+
+    def _count_usage(self, data: Data) -> None:
+        for name, value in data.items() if isinstance(data, dict) else ():
+            if isinstance(value, (int, float)) and not isinstance(value, bool):
+                self._usage[name] = self._usage.get(name, 0) + value
+            else:
+                self._usage[name] = value
+
+    async def _wait_until(self, bytes_ahead: int) -> None:
+        await trio.lowlevel.checkpoint()
+        while self._ahead_bytes > bytes_ahead:
+            await self._room.park()
+
+    # ---- the worker's side ----
+
+    def take_output(self) -> tuple[list[Record], int]:
+        """The events emitted since the last call, and their bytes."""
+        out, size = self.out, self.out_bytes
+        self.out, self.out_bytes = [], 0
+        if out:
+            self.last_emit_at = trio.current_time()
+        return out, size
+
+    def give_back(self, records: list[Record], size: int) -> None:
+        """Undo take_output after a write that left nothing behind."""
+        self.out = records + self.out
+        self.out_bytes += size
+
+    def settled(self, size: int) -> None:
+        """``size`` bytes of events are durable."""
+        self._ahead_bytes -= size
+        self._room.unpark_all()
+
+    async def run(self) -> None:
+        """Execute the agent; puts a RunEndedSignal into the inbox when its task has ended."""
+        request = self.request
+        signal: dict[str, Any] = {"how": "stopped"}
+        with structlog.contextvars.bound_contextvars(
+            session_id=request.session_id, run_id=request.run_id
+        ):
+            try:
+                with self.scope:
+                    output = await self._agent(request, self)
+                    signal = self._returned(output)
+            except KeyboardInterrupt:
+                raise
+            except (Exception, SystemExit, BaseExceptionGroup) as error:
+                if isinstance(error, BaseExceptionGroup) and _has_no_place_here(error):
+                    raise
+                signal = {"how": "raised", "problem": problem_of(error)}
+        self._ended = True
+        if self._parked is not None:
+            name, data = self._parked
+            signal = {"how": "parked", "name": name, "output": data}
+        self._host.inbox.put(
+            RunEndedSignal(request.run_id, request.attempt, usage=self._usage or None, **signal)
+        )
+
+    def _returned(self, output: object) -> dict[str, Any]:
+        try:
+            copy, _ = private_copy(output, "output", bytes_max=self._bytes_max)
+        except InvalidArgument as error:
+            return {"how": "raised", "problem": problem_of(error, code="output_invalid")}
+        return {"how": "returned", "output": copy}
+
+    def abandon(self) -> None:
+        """The worker is gone: nothing that the agent still does is recorded."""
+        self._ended = True
+        self._room.unpark_all()
+        self._ahead_bytes = 0
+        self.scope.cancel()
+
+
+_CHECKED_TYPES: set[str] = set()
+_CHECKED_TYPES_MAX = 1_000
+
+
+def _check_type(type: str) -> None:
+    check_name("event type", type)
+    if len(_CHECKED_TYPES) < _CHECKED_TYPES_MAX:
+        _CHECKED_TYPES.add(type)
+
+
+def _has_no_place_here(group: BaseExceptionGroup[BaseException]) -> bool:
+    """Whether a group holds more than failures: KeyboardInterrupt, or trio's Cancelled."""
+    _, rest = group.split((Exception, SystemExit))
+    return rest is not None
+
+
+def problem_of(error: BaseException, *, code: str | None = None) -> dict[str, Any]:
+    """Describe an exception as an event's ``error``; takes code, retryable and details from the
+    exception's attributes where they are fit to be recorded."""
+    own_code = getattr(error, "code", None)
+    if isinstance(error, MoorageError) or (isinstance(own_code, str) and own_code):
+        code = code or str(own_code)
+    try:
+        message = str(error)
+    except Exception:
+        message = "(the exception's message cannot be made)"
+    problem: dict[str, Any] = {
+        "code": code or ("agent_exited" if isinstance(error, SystemExit) else "agent_failed"),
+        "message": _encodable(message)[:MESSAGE_CHARS_MAX],
+        "type": type(error).__qualname__,
+        "retryable": getattr(error, "retryable", False) is True,
+    }
+    details = getattr(error, "details", None)
+    if details is not None:
+        try:
+            check_plain(details)
+            if len(pack(details)) <= DETAILS_BYTES_MAX:
+                problem["details"] = details
+        except InvalidArgument:
+            pass
+    return problem
+
+
+def _encodable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()

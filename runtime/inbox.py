@@ -1,0 +1,123 @@
+"""A worker's one inbox, and the asks in it.
+
+An ask belongs to a caller's task that is suspended until it is answered. Until a worker takes it,
+its caller can be cancelled, and then nothing was accepted; from then on the caller is shielded
+until the answer is there. Suspending and waking goes through trio's own primitives, because an
+Event and a shield per command would cost more than the command.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import outcome
+import trio
+
+from .errors import BufferFull
+
+if TYPE_CHECKING:
+    from .commands import Answer, Command
+    from .errors import MoorageError
+
+
+class Ask:
+    """One command on its way. Ends with exactly one of ``answer`` and ``refuse``."""
+
+    __slots__ = ("_task", "abandoned", "command", "taken")
+
+    def __init__(self, command: Command, task: trio.lowlevel.Task) -> None:
+        self.command = command
+        self.taken = False
+        self.abandoned = False
+        self._task: trio.lowlevel.Task | None = task
+
+    def answer(self, value: Answer) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            trio.lowlevel.reschedule(task, outcome.Value(value))
+
+    def refuse(self, error: BaseException) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            trio.lowlevel.reschedule(task, outcome.Error(error))
+
+    def abort(self, raise_cancel: Any) -> trio.lowlevel.Abort:
+        if self.taken:
+            return trio.lowlevel.Abort.FAILED
+        self.abandoned = True
+        self._task = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+
+class Inbox:
+    """Items for one worker, in order. It outlives the worker, so that a rebuilt one goes on."""
+
+    __slots__ = ("_closed", "_commands", "_commands_max", "_waiting", "items")
+
+    def __init__(self, commands_max: int) -> None:
+        self.items: deque[Any] = deque()
+        self._commands = 0
+        self._commands_max = commands_max
+        self._waiting: trio.lowlevel.Task | None = None
+        self._closed: MoorageError | None = None
+
+    def put(self, item: object) -> None:
+        """Add an item and wake the worker."""
+        self.items.append(item)
+        task = self._waiting
+        if task is not None:
+            self._waiting = None
+            trio.lowlevel.reschedule(task)
+
+    async def ask(self, command: Command) -> Answer:
+        """Hand a command over and return its answer, or raise what it was refused with.
+
+        Raises BufferFull, and Cancelled only if nothing was accepted.
+        """
+        if self._closed is not None:
+            raise copy.copy(self._closed)
+        if self._commands >= self._commands_max:
+            raise BufferFull(
+                "inbox_commands_max",
+                used=self._commands,
+                limit=self._commands_max,
+                remedy="ask less at once, or raise the limit",
+            )
+        ask = Ask(command, trio.lowlevel.current_task())
+        self._commands += 1
+        self.put(ask)
+        return await trio.lowlevel.wait_task_rescheduled(ask.abort)
+
+    def take(self, ask: Ask) -> bool:
+        """Whether the worker may act on the ask; from here its caller is shielded."""
+        self._commands -= 1
+        ask.taken = True
+        return not ask.abandoned
+
+    async def wait(self) -> None:
+        """Return when there is an item."""
+        if not self.items:
+            self._waiting = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self._abort_wait)
+
+    def _abort_wait(self, raise_cancel: Any) -> trio.lowlevel.Abort:
+        self._waiting = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def keep_only_asks(self) -> None:
+        """Drop what the tasks of a worker that is gone have put in."""
+        self.items = deque(item for item in self.items if isinstance(item, Ask))
+
+    def has_asks(self) -> bool:
+        return any(isinstance(item, Ask) for item in self.items)
+
+    def refuse_all(self, error: MoorageError, *, close: bool = False) -> None:
+        """Refuse every ask that is waiting; with ``close`` those to come as well."""
+        if close:
+            self._closed = error
+        items, self.items = self.items, deque()
+        for item in items:
+            if isinstance(item, Ask) and self.take(item):
+                item.refuse(copy.copy(error))

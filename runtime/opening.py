@@ -1,0 +1,187 @@
+"""Opening a supervisor, and leaving it so that nothing is left running."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import structlog
+import trio
+
+from .errors import AdmissionClosed, InvalidArgument
+from .identifiers import check_name
+from .limits import SupervisorLimits
+from .permits import RunPermits
+from .reading import SessionLog, SessionReader
+from .supervisor import Supervisor
+from .tail import TailCache
+from .turns import Environment
+from .watchdog import Watchdog
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from .agents import Agent, Agents
+    from .ports import Store
+    from .sessions import SessionInfo
+
+logger = structlog.get_logger("moorage")
+
+
+def _by_name(agents: Agents) -> dict[str | None, Agent]:
+    """Agents by the name that ``submit`` gives; None stands for the default."""
+    if callable(agents):
+        return {None: agents}
+    if not agents:
+        raise InvalidArgument("at least one agent is needed")
+    named: dict[str | None, Agent] = {}
+    for name, agent in agents.items():
+        check_name("agent name", name)
+        if not callable(agent):
+            raise InvalidArgument(f"agent {name!r} must be callable, not {agent!r}")
+        named[name] = agent
+    # without a name the only agent is meant, or the one called "default"
+    default = named.get("default") or (next(iter(named.values())) if len(named) == 1 else None)
+    if default is not None:
+        named[None] = default
+    return named
+
+
+@asynccontextmanager
+async def open_supervisor(
+    store: Store,
+    agent: Agents,
+    *,
+    limits: SupervisorLimits | None = None,
+    time_ns: Callable[[], int] = time.time_ns,
+) -> AsyncIterator[Supervisor]:
+    """Open a store and serve its sessions: ``async with open_supervisor(...) as supervisor``.
+
+    ``agent`` is one agent or a mapping of names to agents (the one called ``default``, or the only
+    one, serves runs without a name). Sessions with unfinished runs are recovered at once. Leaving
+    the block drains for ``limits.drain_seconds``, leaving it by an exception interrupts what runs;
+    both return only when every task, thread and child process has ended, and the exception is
+    raised as it is. ``time_ns`` gives wall-clock time; trio's clock drives all timers.
+
+    Raises SessionHeld if another process has the store, CorruptLog and StoreFailed if it cannot
+    be opened, InvalidArgument.
+    """
+    limits = SupervisorLimits() if limits is None else limits
+    agents = _by_name(agent)
+    tail = TailCache(limits.tail_cache_bytes_max)
+    log = SessionLog(store, tail, store.save_cursor)
+    environment = Environment(
+        store=store,
+        limits=limits,
+        agents=agents.get,
+        permits=RunPermits(limits.runs_running_max),
+        tail=tail,
+        time_ns=time_ns,
+    )
+    raised: BaseException | None = None
+    holder: list[Supervisor] = []
+
+    async def deliver(session_id: str, command: Any) -> Any:
+        return await holder[0].deliver(session_id, command)
+
+    owner = f"pid {os.getpid()} on {socket.gethostname()}"
+    async with store.opened(owner=owner, deliver=deliver):
+        try:
+            async with trio.open_nursery() as services:
+                workers: trio.Nursery = await services.start(_host_workers)
+                supervisor = Supervisor(environment, log, agents, workers)
+                holder.append(supervisor)
+                services.start_soon(supervisor.residents.passivate_idle)
+                services.start_soon(supervisor.renew_leases)
+                services.start_soon(supervisor.recover)
+                watchdog = _watch(supervisor)
+                try:
+                    try:
+                        yield supervisor
+                    except BaseException as error:
+                        raised = error
+                    await _leave(supervisor, interrupt=raised is not None)
+                finally:
+                    log.left = True
+                    if watchdog is not None:
+                        watchdog.stop()
+                    services.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            # what is no failure of a session's own: KeyboardInterrupt in an agent, a defect here
+            raise _bare(group) from None
+    if raised is not None:
+        raise raised
+
+
+async def _host_workers(task_status: trio.TaskStatus[trio.Nursery]) -> None:
+    """Workers live in a nursery of their own, so that ending them all does not end the block."""
+    async with trio.open_nursery() as workers:
+        task_status.started(workers)
+        await trio.sleep_forever()
+
+
+def _bare(error: BaseException) -> BaseException:
+    """The one exception in a group of one, however deep."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
+def _watch(supervisor: Supervisor) -> Watchdog | None:
+    """Start the watchdog, except under a virtual clock, where nothing takes time."""
+    if hasattr(trio.lowlevel.current_clock(), "autojump_threshold"):
+        return None
+    watchdog = Watchdog(supervisor.limits.loop_blocked_seconds, supervisor.note_blocked_loop)
+    watchdog.start()
+    return watchdog
+
+
+async def _leave(supervisor: Supervisor, *, interrupt: bool) -> None:
+    """Drain, say what did not stop, and wait until every worker has left."""
+    with trio.CancelScope(shield=True):
+        report = await supervisor.drain(
+            timeout_seconds=0 if interrupt else supervisor.limits.drain_seconds, queued="keep"
+        )
+        if report.not_stopped:
+            logger.error("agents_do_not_stop", run_ids=report.not_stopped)
+        await supervisor.residents.leave_all(AdmissionClosed("the supervisor", reason="closed"))
+
+
+class Reader:
+    """From ``open_reader``: reads a store without owning it."""
+
+    def __init__(self, log: SessionLog, limits: SupervisorLimits) -> None:
+        self._log = log
+        self._limits = limits
+
+    def session(self, session_id: str) -> SessionReader:
+        """A read-only handle; its methods raise UnknownSession if there is no such session."""
+        return SessionReader(self._log, check_name("session id", session_id), self._limits)
+
+    def sessions(
+        self, *, prefix: str = "", tags: dict[str, str] | None = None
+    ) -> AsyncIterator[SessionInfo]:
+        """Every session's info, the newest change first."""
+        return self._log.store.sessions(prefix=prefix, tags=tags)
+
+    def statistics(self) -> Any:
+        """The store's own."""
+        return self._log.store.statistics()
+
+
+@asynccontextmanager
+async def open_reader(store: Store) -> AsyncIterator[Reader]:
+    """Read a store beside whoever owns it, or with nobody there; never writes.
+
+    Raises CorruptLog and StoreFailed if it cannot be read.
+    """
+    limits = SupervisorLimits()
+    async with store.reading() as reader:
+        log = SessionLog(reader, TailCache(0))
+        try:
+            yield Reader(log, limits)
+        finally:
+            log.left = True

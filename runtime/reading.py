@@ -1,0 +1,254 @@
+"""Reading sessions: what a supervisor and a reader without ownership have in common.
+
+Everything here reads the log. Nothing looks into a worker's memory, so it is the same for a
+session of this process, of another one, and of none.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Literal
+
+import trio
+
+from .arguments import PAGE_EVENTS_MAX, check_count, check_seconds, check_types
+from .errors import (
+    CursorHeld,
+    InvalidArgument,
+    SessionQuarantined,
+    StoreFailed,
+    UnknownRun,
+    UnknownSession,
+)
+from .identifiers import check_name
+from .machine import SessionMachine
+from .recall import recall
+from .runs import outcome_of
+from .sessions import SessionState
+from .subscription import Subscription
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from .events import Event
+    from .limits import SupervisorLimits
+    from .ports import StoreReader
+    from .runs import RunOutcome
+    from .sessions import SessionInfo, SessionStatus
+    from .tail import TailCache
+
+
+class SessionLog:
+    """The log as readers see it. ``failure`` and ``left`` end what follows it live."""
+
+    def __init__(
+        self,
+        store: StoreReader,
+        tail: TailCache,
+        save_cursor: Callable[[str, str, int], Awaitable[None]] | None = None,
+    ) -> None:
+        self.store = store
+        self.tail = tail
+        self.failure: StoreFailed | None = None
+        self.left = False
+        self._save_cursor = save_cursor
+        self._held: set[tuple[str, str]] = set()
+
+    def hold_cursor(self, session_id: str, name: str) -> None:
+        if self._save_cursor is None:
+            raise InvalidArgument("a reader has no named cursors: subscribe without name")
+        if (session_id, name) in self._held:
+            raise CursorHeld(session_id, name=name)
+        self._held.add((session_id, name))
+
+    def release_cursor(self, session_id: str, name: str) -> None:
+        self._held.discard((session_id, name))
+
+    async def save_cursor(self, session_id: str, name: str, seq: int) -> None:
+        assert self._save_cursor is not None, "a held cursor can be saved"
+        await self._save_cursor(session_id, name, seq)
+
+
+class SessionReader:
+    """One session, read-only. Methods raise UnknownSession if it does not exist, StoreFailed and
+    CorruptLog if it cannot be read."""
+
+    def __init__(self, log: SessionLog, session_id: str, limits: SupervisorLimits) -> None:
+        self._log = log
+        self._id = session_id
+        self._limits = limits
+
+    @property
+    def id(self) -> str:
+        return self._id
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._id!r}>"
+
+    async def info(self) -> SessionInfo:
+        """The facts that listings show."""
+        await trio.lowlevel.checkpoint()
+        info = await self._log.store.info(self._id)
+        if info is None:
+            raise UnknownSession(self._id)
+        return info
+
+    async def status(self) -> SessionStatus:
+        """State, slots, and the ids of running, queued and waiting runs, as the log has them."""
+        info = await self.info()
+        store = self._log.store
+        image = await recall(
+            store,
+            self._id,
+            head_seq=info.head_seq,
+            info=info,
+            snapshot=await store.snapshot(self._id),
+        )
+        return SessionMachine(image, self._limits).status()
+
+    async def events(
+        self,
+        *,
+        after: int = 0,
+        before: int | None = None,
+        limit: int = 100,
+        types: set[str] | None = None,
+        run_id: str | None = None,
+        wait_seconds: float = 0,
+    ) -> list[Event]:
+        """A page of events, ascending: the first ``limit`` after ``after``.
+
+        With ``before`` it is the last ``limit`` below that seq. When the page would be empty and
+        ``wait_seconds`` is given, waits that long for a matching event. Raises CursorExpired.
+        """
+        check_count("after", after, minimum=0, maximum=2**63)
+        check_count("limit", limit, minimum=1, maximum=PAGE_EVENTS_MAX)
+        if before is not None:
+            check_count("before", before, minimum=1, maximum=2**63)
+        wanted = check_types(types)
+        wait = check_seconds("wait_seconds", wait_seconds)
+        await trio.lowlevel.checkpoint()
+        if before is not None:
+            return await self._page_before(before, after, limit, wanted, run_id)
+        if wait == 0:
+            return await self._page_after(after, limit, wanted, run_id, wait=False)
+        with trio.move_on_after(math.inf if wait is None else wait):
+            return await self._page_after(after, limit, wanted, run_id, wait=True)
+        return []
+
+    async def _page_after(
+        self,
+        after: int,
+        limit: int,
+        types: frozenset[str] | None,
+        run_id: str | None,
+        *,
+        wait: bool,
+    ) -> list[Event]:
+        events: list[Event] = []
+        store = self._log.store
+        while True:
+            page = await store.read(
+                self._id, after=after, limit=limit - len(events), types=types, run_id=run_id
+            )
+            events += page.events
+            after = max(after, page.scanned_to)
+            if len(events) >= limit:
+                return events
+            if page.scanned_to < page.head_seq:
+                continue
+            if events or not wait or page.closed or self._log.left or self._log.failure:
+                return events
+            await store.wait_news(self._id, after=after)
+
+    async def _page_before(
+        self, before: int, after: int, limit: int, types: frozenset[str] | None, run_id: str | None
+    ) -> list[Event]:
+        events: list[Event] = []
+        while True:
+            page = await self._log.store.read(
+                self._id,
+                after=after,
+                before=before,
+                limit=limit - len(events),
+                types=types,
+                run_id=run_id,
+                backwards=True,
+            )
+            events = page.events + events
+            if len(events) >= limit or page.scanned_to <= max(page.oldest_seq, after + 1):
+                return events
+            before = page.scanned_to
+
+    def subscribe(
+        self,
+        *,
+        after: int | Literal["head"] = 0,
+        types: set[str] | None = None,
+        run_id: str | None = None,
+        name: str | None = None,
+    ) -> Subscription:
+        """Follow the session from behind ``after``: first the backlog, then live.
+
+        ``after="head"`` means from now. ``types`` and ``run_id`` filter. With ``name`` the stored
+        cursor of that name beats ``after``, and ``ack`` moves it. Entering raises UnknownSession,
+        UnknownRun, CursorExpired, CursorHeld, and InvalidArgument for a seq beyond the head.
+        """
+        if after != "head":
+            check_count("after", after, minimum=0, maximum=2**63)
+        if name is not None:
+            check_name("cursor name", name)
+        return Subscription(
+            self._log, self._id, after=after, types=check_types(types), run_id=run_id, name=name
+        )
+
+    async def wait(self, run_id: str, *, timeout_seconds: float | None = None) -> RunOutcome:
+        """The run's outcome, as soon as it has ended; at any time, from any process.
+
+        Raises UnknownRun, UnknownSession, SessionQuarantined, StoreFailed, and trio.TooSlowError
+        after ``timeout_seconds``, which ends only the wait.
+        """
+        limit = check_seconds("timeout_seconds", timeout_seconds)
+        if limit is None:
+            return await self._wait(run_id)
+        with trio.fail_after(limit):
+            return await self._wait(run_id)
+
+    async def _wait(self, run_id: str) -> RunOutcome:
+        log = self._log
+        waited = False
+        while True:
+            stored = await log.store.find_run(self._id, run_id)
+            if stored is None:
+                if await log.store.info(self._id) is None:
+                    raise UnknownSession(self._id)
+                raise UnknownRun(self._id, run_id)
+            if stored.ended is not None:
+                if not waited:
+                    await trio.lowlevel.checkpoint()
+                return outcome_of(stored.ended)
+            if waited:
+                await self._check_hope()
+            await log.store.wait_news(self._id, after=stored.head_seq, run_id=run_id)
+            waited = True
+
+    async def _check_hope(self) -> None:
+        """Raise if nothing will ever end the run that is being waited for."""
+        log = self._log
+        if log.failure is not None:
+            raise StoreFailed(log.failure.message, poisoned=True)
+        if log.left:
+            raise StoreFailed(
+                "the supervisor has left; the run goes on with the next one", written=False
+            )
+        info = await log.store.info(self._id)
+        if info is not None and info.state is SessionState.QUARANTINED:
+            raise SessionQuarantined(self._id, reason=info.reason or "unknown")
+
+    async def wait_idle(self, *, timeout_seconds: float | None = None) -> None:
+        """Return when no run is queued or running. Raises trio.TooSlowError."""
+        limit = check_seconds("timeout_seconds", timeout_seconds)
+        with trio.fail_after(math.inf if limit is None else limit):
+            while (info := await self.info()).active:
+                await self._check_hope()
+                await self._log.store.wait_news(self._id, after=info.head_seq)

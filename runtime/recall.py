@@ -1,0 +1,61 @@
+"""Bring a session's image back from its log: the latest snapshot, then the events behind it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .codec import decode_struct
+from .errors import CorruptLog
+from .events import STATE_TYPES
+from .image import SessionImage
+
+if TYPE_CHECKING:
+    from .ports import Snapshot, StoreReader
+    from .sessions import SessionInfo
+
+PAGE_EVENTS = 5_000
+
+
+async def recall(
+    store: StoreReader,
+    session_id: str,
+    *,
+    head_seq: int,
+    info: SessionInfo | None,
+    snapshot: Snapshot | None,
+) -> SessionImage:
+    """The image as of ``head_seq``; ``info`` None means that the session does not exist.
+
+    Raises CorruptLog if the log cannot be replayed, and what reading raises.
+    """
+    image = SessionImage(session_id)
+    if info is not None:
+        if snapshot is not None:
+            image = _decode(snapshot, session_id)
+        after = snapshot.seq if snapshot is not None else 0
+        while after < head_seq:
+            page = await store.read(
+                session_id, after=after, limit=PAGE_EVENTS, types=STATE_TYPES, before=head_seq + 1
+            )
+            for event in page.events:
+                try:
+                    image.apply(event)
+                except (KeyError, TypeError, ValueError) as error:
+                    raise CorruptLog(
+                        file=f"session {session_id!r}",
+                        offset=event.seq,
+                        reason=f"{event.type} cannot follow here: {error!r}",
+                    ) from error
+            after = page.scanned_to
+        image.last_time_ns = max(image.last_time_ns, info.modified_at_ns)
+    image.head_seq = head_seq
+    return image
+
+
+def _decode(snapshot: Snapshot, session_id: str) -> SessionImage:
+    try:
+        return decode_struct(snapshot.body, SessionImage)
+    except ValueError as error:
+        raise CorruptLog(
+            file=f"snapshot of session {session_id!r}", offset=snapshot.seq, reason=str(error)
+        ) from error

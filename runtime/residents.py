@@ -1,0 +1,263 @@
+"""Residents: the sessions that have a worker in memory, and the loop that keeps each one alive.
+
+Supervision follows OTP: a worker that crashes is built again from the log, one that crashes too
+often is given up, and that is the matter of its session alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+import trio
+
+from . import commands
+from .errors import (
+    MoorageError,
+    SessionQuarantined,
+    StaleOwner,
+    StoreFailed,
+    UnknownSession,
+)
+from .events import Event
+from .image import SessionImage
+from .inbox import Ask, Inbox
+from .restarts import RestartIntensity
+from .sessions import SessionState
+from .steps import Step
+from .turns import Batch, Environment, Leave
+from .worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .commands import Answer, Command
+
+logger = structlog.get_logger("moorage")
+
+STORE_RETRY_SECONDS = 0.5
+"""Pause before a session is opened again after a write of unknown outcome."""
+
+
+class Resident:
+    """One session in memory: its inbox, which outlives its workers, and the worker of now."""
+
+    def __init__(self, session_id: str, commands_max: int) -> None:
+        self.session_id = session_id
+        self.inbox = Inbox(commands_max)
+        self.worker: Worker | None = None
+        self.idle_since: float | None = None
+        self.crashes = 0
+
+
+class Residents:
+    """All residents of one supervisor, bounded; idle ones make room for others."""
+
+    def __init__(
+        self,
+        environment: Environment,
+        nursery: trio.Nursery,
+        on_store_failed: Callable[[StoreFailed], None],
+    ) -> None:
+        self._env = environment
+        self._limits = environment.limits
+        self._nursery = nursery
+        self._on_store_failed = on_store_failed
+        self._by_id: dict[str, Resident] = {}
+        self._idle: dict[Resident, None] = {}
+        """Idle residents, the longest idle first."""
+        self._room = trio.lowlevel.ParkingLot()
+        self._idle_news = trio.lowlevel.ParkingLot()
+        self._closed: MoorageError | None = None
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def ids(self) -> list[str]:
+        return list(self._by_id)
+
+    def get(self, session_id: str) -> Resident | None:
+        return self._by_id.get(session_id)
+
+    def idle_count(self) -> int:
+        return len(self._idle)
+
+    def all(self) -> list[Resident]:
+        return list(self._by_id.values())
+
+    async def deliver(self, session_id: str, command: Command) -> Answer:
+        """Bring a command to the session's worker, spawning one if need be."""
+        resident = self._by_id.get(session_id)
+        if resident is None:
+            if len(self._by_id) >= self._limits.sessions_resident_max:
+                await self._wait_for_room()
+            resident = self._by_id.get(session_id) or self._spawn(session_id)
+        return await resident.inbox.ask(command)
+
+    def _spawn(self, session_id: str) -> Resident:
+        if self._closed is not None:
+            raise self._closed
+        resident = self._by_id[session_id] = Resident(session_id, self._limits.inbox_commands_max)
+        self._nursery.start_soon(self._serve, resident, name=f"moorage session {session_id}")
+        return resident
+
+    async def wake(self, session_id: str) -> None:
+        """Give a session that has work a worker, waiting for room."""
+        while session_id not in self._by_id and self._closed is None:
+            if len(self._by_id) < self._limits.sessions_resident_max:
+                self._spawn(session_id)
+                return
+            await self._wait_for_room()
+
+    async def _wait_for_room(self) -> None:
+        while self._closed is None and len(self._by_id) >= self._limits.sessions_resident_max:
+            for resident in self._idle:
+                self._ask_to_leave(resident)
+                break
+            await self._room.park()
+
+    def _ask_to_leave(self, resident: Resident) -> None:
+        self._idle.pop(resident, None)
+        resident.inbox.put(Leave())
+
+    # ---- idleness ----
+
+    def _note_idle(self, resident: Resident, idle: bool) -> None:
+        if idle:
+            resident.idle_since = trio.current_time()
+            self._idle[resident] = None
+            if self._room and self._closed is None:
+                self._ask_to_leave(resident)
+            elif len(self._idle) == 1:
+                self._idle_news.unpark_all()
+        else:
+            resident.idle_since = None
+            self._idle.pop(resident, None)
+
+    async def passivate_idle(self) -> None:
+        """Send away who has been idle for ``idle_seconds``; runs until cancelled."""
+        while True:
+            while not self._idle:
+                await self._idle_news.park()
+            oldest = next(iter(self._idle))
+            assert oldest.idle_since is not None, "it is in the table of idle ones"
+            due = oldest.idle_since + self._limits.idle_seconds
+            if due <= trio.current_time():
+                self._ask_to_leave(oldest)
+            else:
+                await trio.sleep_until(due)
+
+    # ---- supervision ----
+
+    async def _serve(self, resident: Resident) -> None:
+        """Keep a worker for the session until it leaves or is given up."""
+        intensity = RestartIntensity(self._limits.restarts_max, self._limits.restart_period_seconds)
+        log = logger.bind(session_id=resident.session_id)
+        try:
+            while True:
+                pause = await self._serve_once(resident, intensity, log)
+                if pause is None:
+                    return
+                resident.inbox.keep_only_asks()
+                await trio.sleep(pause)
+        finally:
+            if self._by_id.get(resident.session_id) is resident:
+                del self._by_id[resident.session_id]
+            self._room.unpark_all()
+            error = self._closed or StoreFailed(
+                f"the worker of session {resident.session_id!r} is gone", written=False
+            )
+            resident.inbox.refuse_all(error, close=True)
+
+    async def _serve_once(
+        self, resident: Resident, intensity: RestartIntensity, log: structlog.stdlib.BoundLogger
+    ) -> float | None:
+        """One worker's life. Returns the pause before the next one's, None if there is none."""
+        session_id = resident.session_id
+        worker = resident.worker = Worker(session_id, resident.inbox, self._env)
+        try:
+            await worker.run(lambda idle: self._note_idle(resident, idle))
+        except SessionQuarantined as error:
+            self._answer_for_quarantined(resident, error)
+            return 0.0 if resident.inbox.has_asks() else None
+        except StaleOwner as error:
+            log.warning("session_lost", reason=str(error))
+            return intensity.record(trio.current_time()) or STORE_RETRY_SECONDS
+        except StoreFailed as error:
+            if error.poisoned:
+                self._on_store_failed(error)
+                return None
+            log.warning("session_write_of_unknown_outcome", reason=str(error))
+            resident.inbox.refuse_all(error)
+            return STORE_RETRY_SECONDS
+        except MoorageError as error:
+            resident.inbox.refuse_all(error)
+            return None
+        except Exception as error:
+            log.error("worker_crashed", exc_info=error)
+            resident.crashes += 1
+            pause = intensity.record(trio.current_time())
+            if pause is None:
+                await self._quarantine(session_id, f"{type(error).__name__}: {error}"[:500], log)
+                intensity.forgive()
+                return 0.0
+            return pause
+        finally:
+            resident.worker = None
+            self._note_idle(resident, False)
+        return 0.0 if resident.inbox.has_asks() else None
+
+    def _answer_for_quarantined(self, resident: Resident, error: SessionQuarantined) -> None:
+        """A quarantined session can be opened, to be read; everything else is refused."""
+        plain = commands.OpenSession()
+        items, resident.inbox.items = list(resident.inbox.items), type(resident.inbox.items)()
+        for item in items:
+            if not isinstance(item, Ask) or not resident.inbox.take(item):
+                continue
+            if item.command in (plain, commands.OpenSession(mode="resume")):
+                item.answer(False)
+            else:
+                item.refuse(SessionQuarantined(error.session_id, reason=error.reason))
+
+    async def _quarantine(
+        self, session_id: str, reason: str, log: structlog.stdlib.BoundLogger
+    ) -> None:
+        """Record the quarantine without the machine, which may be what crashes."""
+        store = self._env.store
+        claim = await store.claim(session_id)
+        info = await store.info(session_id)
+        if info is None:
+            raise UnknownSession(session_id)
+        image = SessionImage(session_id, head_seq=info.head_seq, state=info.state)
+        image.slots, image.tags, image.metadata = info.slots, info.tags, info.metadata
+        image.summary, image.created_at_ns = info.summary, info.created_at_ns
+        image.counts = dict(info.runs)
+        event = Event(
+            session_id,
+            info.head_seq + 1,
+            max(self._env.time_ns(), info.modified_at_ns),
+            "session_quarantined",
+            None,
+            {"reason": reason, "state_before": info.state.value},
+        )
+        image.apply(event)
+        batch = Batch(event.seq)
+        batch.absorb(Step([event], []))
+        await store.append(claim, expected_seq=event.seq, records=batch.records, info=image.info())
+        await store.release(claim)
+        log.error("session_quarantined", reason=reason, state=str(SessionState.QUARANTINED))
+
+    # ---- the end ----
+
+    async def leave_all(self, error: MoorageError) -> None:
+        """Admit nobody any more, send everybody away, and return when all are gone."""
+        self.close(error)
+        for resident in self.all():
+            resident.inbox.put(Leave(final=True))
+        while self._by_id:
+            await self._room.park()
+
+    def close(self, error: MoorageError) -> None:
+        """Refuse everybody with ``error`` from now on."""
+        self._closed = error
+        self._room.unpark_all()

@@ -1,0 +1,115 @@
+"""A session's slots: the tasks that execute its runs, and the shared permits they hold."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .codec import private_copy
+from .execution import Execution
+from .runs import RunRequest
+from .turns import Granted
+
+if TYPE_CHECKING:
+    import trio
+
+    from .execution import Host
+    from .image import RunRecord
+    from .machine import SessionMachine
+    from .steps import RunEndedSignal
+    from .turns import Batch, Environment
+
+
+class Slots:
+    """Runs in execution. A permit is held from before run_started until the task has ended."""
+
+    def __init__(self, host: Host, environment: Environment) -> None:
+        self.executions: dict[str, Execution] = {}
+        self.grants = 0
+        self._host = host
+        self._env = environment
+        self._permits = environment.permits
+        self._held = 0
+
+    def granted(self) -> None:
+        """RunPermits: a permit is ours. Only counted here; the next turn uses it."""
+        self._held += 1
+        self.grants += 1
+        self._host.inbox.put(Granted())
+
+    def fill(self, machine: SessionMachine, batch: Batch) -> None:
+        """Start what may start; stand in line for the rest, give back what is left over."""
+        now_ns = self._host.time_ns()
+        while machine.startable():
+            name = machine.next_run().agent
+            if self._env.agents(name) is None:
+                problem = {
+                    "code": "agent_unknown",
+                    "message": f"no agent named {name!r} is configured in this process",
+                }
+                batch.absorb(machine.reject(problem, now_ns))
+                continue
+            if self.grants:
+                self.grants -= 1
+            elif self._permits.try_acquire():
+                self._held += 1
+            else:
+                self._permits.stand_in_line(self)
+                return
+            batch.starts += 1
+            batch.absorb(machine.start(now_ns))
+        self._permits.leave_line(self)
+        self.release(self.grants)
+        self.grants = 0
+
+    def start(self, session_id: str, run: RunRecord, nursery: trio.Nursery) -> None:
+        """Execute a run whose start is durable."""
+        agent = self._env.agents(run.agent)
+        assert agent is not None, "looked up before the run was given its slot"
+        bytes_max = self._host.limits.record_bytes_max
+        input, _ = private_copy(run.input, "input", bytes_max=bytes_max)
+        request = RunRequest(
+            input=input,
+            session_id=session_id,
+            run_id=run.run_id,
+            agent=run.agent,
+            attempt=run.attempt,
+            key=run.key,
+            answers=dict(run.answers),
+            metadata=run.metadata,
+            submitted_at_ns=run.submitted_at_ns,
+        )
+        execution = self.executions[run.run_id] = Execution(self._host, agent, request)
+        nursery.start_soon(execution.run, name=f"moorage run {run.run_id}")
+
+    def stop(self, run_id: str) -> None:
+        """Cancel a run's task; its slot is free when the task has ended."""
+        execution = self.executions.get(run_id)
+        if execution is not None:
+            execution.scope.cancel()
+
+    def ended(self, signal: RunEndedSignal) -> None:
+        """The end of a task is durable: its permit is free."""
+        execution = self.executions.get(signal.run_id)
+        if execution is not None and execution.attempt == signal.attempt:
+            del self.executions[signal.run_id]
+            self.release(1)
+
+    def unresponsive(self) -> tuple[str, ...]:
+        return tuple(run_id for run_id, run in self.executions.items() if run.unresponsive)
+
+    def release(self, count: int) -> None:
+        for _ in range(count):
+            self._held -= 1
+            self._permits.release()
+
+    def abandon(self) -> None:
+        """Cancel every task; nothing they still do is recorded."""
+        for execution in self.executions.values():
+            execution.abandon()
+
+    def give_everything_back(self) -> None:
+        """All tasks have ended with their worker."""
+        self.executions.clear()
+        self.grants = 0
+        self._permits.leave_line(self)
+        self.release(self._held)

@@ -1,0 +1,241 @@
+"""Subscriptions: a cursor over a session's log, and a wake-up. No queue of their own.
+
+A subscriber that stalls holds a number and nothing else; when it comes back it reads what it
+missed in batches. Nothing here runs in the background, so there is nothing to shut down.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import trio
+
+from .errors import (
+    CursorExpired,
+    InvalidArgument,
+    StoreFailed,
+    UnknownRun,
+    UnknownSession,
+)
+from .events import RUN_TERMINAL_TYPES
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from .events import Event
+    from .reading import SessionLog
+
+BATCH_EVENTS_MAX = 1_000
+
+
+class Subscription:
+    """An async iterator over a session's events, from ``session.subscribe(...)``.
+
+    Use it as ``async with session.subscribe(...) as events: async for event in events``. It ends
+    when the session closes, the supervisor leaves, or, with ``run_id``, behind that run's terminal
+    event. It raises UnknownSession when the session is deleted, CursorExpired when it was trimmed
+    beyond the cursor, StoreFailed when the store failed. One task at a time may iterate.
+    """
+
+    def __init__(
+        self,
+        log: SessionLog,
+        session_id: str,
+        *,
+        after: int | Literal["head"],
+        types: frozenset[str] | None,
+        run_id: str | None,
+        name: str | None,
+    ) -> None:
+        self._log = log
+        self._session_id = session_id
+        self._after = after
+        self._types = types
+        self._run_id = run_id
+        self._name = name
+        self._cursor = 0
+        self._acked = 0
+        self._entered = False
+        self._ended = False
+        self._batch: list[Event] = []
+        self._index = 0
+
+    @property
+    def cursor(self) -> int:
+        """The seq up to which everything has been read (filtered out or not)."""
+        return self._cursor
+
+    async def __aenter__(self) -> Subscription:
+        log, session_id = self._log, self._session_id
+        if self._entered:
+            raise InvalidArgument("this subscription was entered before: make a new one")
+        info = await log.store.info(session_id)
+        if info is None:
+            raise UnknownSession(session_id)
+        if self._run_id is not None and not await log.store.find_run(session_id, self._run_id):
+            raise UnknownRun(session_id, self._run_id)
+        if self._name is not None:
+            log.hold_cursor(session_id, self._name)
+        self._entered = True
+        try:
+            self._cursor = await self._start(info.head_seq)
+        except BaseException:
+            self._let_go()
+            raise
+        log.tail.follow(session_id)
+        return self
+
+    async def _start(self, head_seq: int) -> int:
+        log, session_id = self._log, self._session_id
+        stored = None
+        if self._name is not None:
+            stored = await log.store.cursor(session_id, self._name)
+        if stored is not None:
+            self._acked = stored
+            return stored
+        if self._after == "head":
+            return head_seq
+        if self._after > head_seq:
+            raise InvalidArgument(
+                f"after={self._after} is beyond the head of session {session_id!r}, which is "
+                f"{head_seq}: use after='head' for what comes from now on"
+            )
+        page = await log.store.read(session_id, after=self._after, limit=1)
+        if self._after < page.oldest_seq - 1:
+            raise CursorExpired(session_id, after=self._after, oldest_seq=page.oldest_seq)
+        return self._after
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if not self._ended or self._entered:
+            self._ended = True
+            self._log.tail.unfollow(self._session_id)
+            self._let_go()
+
+    def _let_go(self) -> None:
+        self._entered = False
+        if self._name is not None:
+            self._log.release_cursor(self._session_id, self._name)
+
+    def __aiter__(self) -> Subscription:
+        return self
+
+    async def __anext__(self) -> Event:
+        index = self._index
+        if index >= len(self._batch):
+            self._batch = await self._next_batch()
+            index = 0
+        self._index = index + 1
+        return self._batch[index]
+
+    def batches(self) -> Batches:
+        """The same events as lists, each of what was new; for readers that do much at once."""
+        return Batches(self)
+
+    async def ack(self, event: Event) -> None:
+        """Record, durably, that everything up to ``event`` is done. Raises InvalidArgument for a
+        subscription without a name, and StoreFailed."""
+        if self._name is None:
+            raise InvalidArgument("only a subscription with a name has a cursor to acknowledge")
+        if event.session_id != self._session_id or event.seq > self._cursor:
+            raise InvalidArgument(
+                f"seq {event.seq} of session {event.session_id!r} was not delivered here"
+            )
+        if event.seq <= self._acked:
+            await trio.lowlevel.checkpoint()
+            return
+        await self._log.save_cursor(self._session_id, self._name, event.seq)
+        self._acked = max(self._acked, event.seq)
+
+    async def _next_batch(self) -> list[Event]:
+        """What is new, at least one event. Raises StopAsyncIteration at the end."""
+        if not self._entered and not self._ended:
+            raise InvalidArgument("enter the subscription first: async with session.subscribe(...)")
+        waited = False
+        log = self._log
+        while not self._ended:
+            before = self._cursor
+            try:
+                events = await self._read()
+            except StoreFailed:
+                if log.left:
+                    break
+                raise
+            if events:
+                if not waited:
+                    await trio.lowlevel.checkpoint()
+                return events
+            if self._cursor > before or self._ended:
+                continue
+            if log.failure is not None:
+                raise StoreFailed(log.failure.message, poisoned=True)
+            if log.left or await self._run_is_over():
+                break
+            await log.store.wait_news(self._session_id, after=self._cursor)
+            waited = True
+        self._ended = True
+        if not waited:
+            await trio.lowlevel.checkpoint()
+        raise StopAsyncIteration
+
+    async def _read(self) -> list[Event]:
+        """Read on from the cursor and move it; an empty list may mean that all was filtered."""
+        events = self._log.tail.read(self._session_id, self._cursor, BATCH_EVENTS_MAX)
+        if events is not None:
+            if not events:
+                return events
+            self._cursor = events[-1].seq
+            if self._run_id is not None:
+                events = [event for event in events if event.run_id == self._run_id]
+        else:
+            page = await self._log.store.read(
+                self._session_id,
+                after=self._cursor,
+                limit=BATCH_EVENTS_MAX,
+                types=self._types if self._run_id is None else None,
+                run_id=self._run_id,
+            )
+            events = page.events
+            self._cursor = max(self._cursor, page.scanned_to)
+            if not events and page.closed and self._cursor >= page.head_seq:
+                self._ended = True
+        if self._run_id is not None:
+            self._end_with_run(events)
+        if self._types is not None:
+            events = [event for event in events if event.type in self._types]
+        return events
+
+    async def _run_is_over(self) -> bool:
+        """Whether the followed run ended at or before the cursor, so that nothing will come."""
+        if self._run_id is None:
+            return False
+        stored = await self._log.store.find_run(self._session_id, self._run_id)
+        if stored is None:
+            raise UnknownRun(self._session_id, self._run_id)
+        return stored.ended is not None and stored.ended.seq <= self._cursor
+
+    def _end_with_run(self, events: list[Event]) -> None:
+        if events and events[-1].type in RUN_TERMINAL_TYPES:
+            self._ended = True
+
+
+class Batches:
+    """Iterates a subscription by lists."""
+
+    def __init__(self, subscription: Subscription) -> None:
+        self._subscription = subscription
+
+    def __aiter__(self) -> Batches:
+        return self
+
+    async def __anext__(self) -> list[Event]:
+        subscription = self._subscription
+        rest = subscription._batch[subscription._index :]
+        if rest:
+            subscription._index = len(subscription._batch)
+            return rest
+        return await subscription._next_batch()

@@ -1,0 +1,142 @@
+"""What a worker keeps between deciding and being durable, and its timers."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import attrs
+import trio
+
+from .agents import Agent
+from .codec import encode_event
+from .events import schema_version
+from .limits import SupervisorLimits
+from .permits import RunPermits
+from .ports import Store
+from .tail import TailCache
+
+if TYPE_CHECKING:
+    from .events import Event
+    from .execution import Execution
+    from .inbox import Ask
+    from .ports import Record
+    from .steps import Effect, Step
+
+
+@attrs.define
+class Environment:
+    """What all workers of one supervisor share. ``draining`` is how new workers begin."""
+
+    store: Store
+    limits: SupervisorLimits
+    agents: Callable[[str | None], Agent | None]
+    permits: RunPermits
+    tail: TailCache
+    time_ns: Callable[[], int]
+    draining: str | None = None
+
+
+class Leave(NamedTuple):
+    """Inbox item: go, if there is nothing to do; ``final``: as soon as nothing runs."""
+
+    final: bool = False
+
+
+class Granted(NamedTuple):
+    """Inbox item: a permit to run has come."""
+
+
+class Expiry(NamedTuple):
+    """Inbox item: a run's timer has run out."""
+
+    run_id: str
+    kind: str
+    attempt: int
+
+
+class Output(NamedTuple):
+    """Events that an execution emitted, taken by the worker."""
+
+    execution: Execution
+    records: list[Record]
+    size: int
+
+
+class Trimming(NamedTuple):
+    """An answer that is still to be worked out, behind the batch: trim before this seq."""
+
+    before: int
+
+
+class Batch:
+    """One turn's outcome before it is durable.
+
+    ``inputs`` are the items that did not come from callers; they are taken again if the write
+    leaves nothing behind.
+    """
+
+    __slots__ = ("answers", "effects", "events", "first_seq", "inputs", "records", "starts")
+
+    def __init__(self, first_seq: int) -> None:
+        self.first_seq = first_seq
+        self.records: list[Record] = []
+        self.events: list[Event] = []
+        self.effects: list[Effect] = []
+        self.answers: list[tuple[Ask, Any]] = []
+        self.inputs: list[Any] = []
+        self.starts = 0
+
+    def absorb(self, step: Step) -> None:
+        """Add a step's events and effects, in order."""
+        for event in step.events:
+            self.events.append(event)
+            self.records.append(_encode(event))
+        self.effects += step.effects
+
+
+def _encode(event: Event) -> Record:
+    key = event.data.get("key") if event.type == "run_submitted" else None
+    return encode_event(
+        event.time_ns,
+        event.type,
+        event.run_id,
+        event.data,
+        event.metadata,
+        version=schema_version(event.type),
+        key=key,
+    )
+
+
+class Timers:
+    """Items that become due at a time of trio's clock, earliest first."""
+
+    __slots__ = ("_count", "_heap")
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Any]] = []
+        self._count = 0
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def arm(self, seconds: float, item: object) -> None:
+        self._count += 1
+        heapq.heappush(self._heap, (trio.current_time() + seconds, self._count, item))
+
+    def next_at(self) -> float:
+        return self._heap[0][0] if self._heap else float("inf")
+
+    def due(self) -> list[Any]:
+        """Remove and return what is due now."""
+        now = trio.current_time()
+        items = []
+        while self._heap and self._heap[0][0] <= now:
+            items.append(heapq.heappop(self._heap)[2])
+        return items
+
+    def keep(self, wanted: Callable[[Any], bool]) -> None:
+        """Forget the others."""
+        self._heap = [entry for entry in self._heap if wanted(entry[2])]
+        heapq.heapify(self._heap)

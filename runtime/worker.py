@@ -1,0 +1,449 @@
+"""The worker: the one task that owns a session while it is resident.
+
+It takes what is in its inbox as one batch and keeps this order, always:
+
+1. the machine decides, item by item, in memory;
+2. everything that came of it is appended in one atomic, durable write;
+3. only then are readers given the new events and effects performed (tasks started and
+   cancelled, timers armed),
+4. and callers their answers.
+
+What can fail is the write. StoreFailed(written=False) left nothing behind: the asks of the batch
+are refused, the machine is rebuilt from the log, and what the running tasks said is tried again
+until it can be kept. Any other failure ends the worker: its tasks are cancelled, every ask that
+it took is answered, and the supervisor decides whether a new one is built from the log.
+"""
+
+from __future__ import annotations
+
+import operator
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import trio
+
+from . import commands
+from .codec import encode_struct
+from .drains import DrainWatch
+from .errors import (
+    MoorageError,
+    SessionQuarantined,
+    StaleOwner,
+    StoreFailed,
+    UnknownSession,
+)
+from .execution import Execution
+from .inbox import Ask, Inbox
+from .machine import SessionMachine
+from .ports import Claim, Snapshot
+from .recall import recall
+from .runs import RunState
+from .sessions import SessionState, SessionStatus
+from .slots import Slots
+from .steps import RunEndedSignal, StartRun, StopRun
+from .turns import Batch, Environment, Expiry, Leave, Output, Timers, Trimming
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from .steps import Effect
+
+BATCH_BYTES_MAX = 4 * 1024 * 1024
+"""A batch takes no further items beyond this; the rest is the next one's."""
+RETRY_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
+"""Pauses before a write that left nothing behind is tried again; the last one repeats."""
+QUIET_EVENTS_MAX = 10_000
+"""Events of any kind after which a snapshot is worth its bytes even if few changed state."""
+LEAVING_CHANGES_MAX = 32
+"""State-changing events that a worker leaves to be replayed without saving a snapshot."""
+
+
+class Worker:
+    """Owns one session from the call of ``run`` until it returns or raises."""
+
+    def __init__(self, session_id: str, inbox: Inbox, environment: Environment) -> None:
+        self.session_id = session_id
+        self.inbox = inbox
+        self.limits = environment.limits
+        self.time_ns = environment.time_ns
+        self.claim: Claim | None = None
+        self._env = environment
+        self._store = environment.store
+        self._machine: SessionMachine
+        self._nursery: trio.Nursery
+        self._batch: Batch
+        self._slots = Slots(self, environment)
+        self._taken: dict[Ask, None] = {}
+        self._timers = Timers()
+        self._drains: list[DrainWatch] = []
+        self._leaving = False
+        self._leaving_for_good = False
+        self._lost = False
+        self._scope = trio.CancelScope()
+        self._deletion: Ask | None = None
+        self._retries = 0
+        self._events_since_snapshot = 0
+        self._changes_since_snapshot = 0
+
+    # ---- life ----
+
+    async def run(self, on_idle: Callable[[bool], None]) -> None:
+        """Claim the session, settle what a crash left, and serve until told to leave.
+
+        Calls ``on_idle`` when it begins and ends to have nothing to do. Raises SessionHeld,
+        StaleOwner, StoreFailed, SessionQuarantined, and whatever is a defect. On every way out,
+        each ask that was taken has been answered.
+        """
+        self._on_idle = on_idle
+        with self._scope:
+            await self._live()
+        if self._lost and self.claim is not None:
+            raise StaleOwner(self.session_id, epoch=self.claim.epoch, current="its lease ran out")
+
+    def lose(self) -> None:
+        """The claim could not be renewed: stop at once, another owner may be writing."""
+        self._lost = True
+        self._scope.cancel()
+
+    async def _live(self) -> None:
+        self.claim = await self._store.claim(self.session_id)
+        try:
+            self._machine = await self._recall()
+            image = self._machine.image
+            if image.state is SessionState.QUARANTINED and not self._asked_to_lift():
+                raise SessionQuarantined(self.session_id, reason=image.reason or "unknown")
+            await self._serve()
+            if self._deletion is not None:
+                await self._store.delete(self.claim)
+                self._reply(self._deletion, image.state is not None)
+                self._refuse_taken(UnknownSession(self.session_id))
+            else:
+                await self._store.release(self.claim)
+        except BaseException as error:
+            self._refuse_taken(error)
+            raise
+        finally:
+            self._env.tail.drop(self.session_id)
+            self._slots.give_everything_back()
+
+    def _asked_to_lift(self) -> bool:
+        return any(
+            isinstance(item, Ask) and isinstance(item.command, commands.LiftQuarantine)
+            for item in self.inbox.items
+        )
+
+    async def _serve(self) -> None:
+        failure: BaseException | None = None
+        async with trio.open_nursery() as self._nursery:
+            try:
+                self._batch = Batch(self._machine.image.head_seq + 1)
+                self._batch.absorb(self._machine.recover(self.time_ns()))
+                self._slots.fill(self._machine, self._batch)
+                await self._commit()
+                while not self._leaving:
+                    await self._turn()
+            except BaseException as error:
+                failure = error
+                self._refuse_taken(error)
+            # left alone, only a deletion has executions: they end without being recorded
+            self._slots.abandon()
+            self._nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+
+    def _refuse_taken(self, error: BaseException) -> None:
+        """Nobody may be left waiting, whatever ends the worker."""
+        if not isinstance(error, MoorageError):
+            error = StoreFailed(
+                f"the worker of session {self.session_id!r} ended before the outcome was known "
+                f"({type(error).__name__}): submit again with the same key"
+            )
+        for ask in self._taken:
+            ask.refuse(error)
+        self._taken.clear()
+
+    async def _recall(self) -> SessionMachine:
+        """The machine as the log has it; conditions of the process are the supervisor's."""
+        assert self.claim is not None, "claimed before anything is recalled"
+        info = await self._store.info(self.session_id)
+        snapshot = await self._store.snapshot(self.session_id) if info is not None else None
+        head_seq = self.claim.head_seq if info is None else info.head_seq
+        image = await recall(
+            self._store, self.session_id, head_seq=head_seq, info=info, snapshot=snapshot
+        )
+        self._events_since_snapshot = head_seq - (snapshot.seq if snapshot is not None else 0)
+        machine = SessionMachine(image, self.limits)
+        machine.draining = self._env.draining
+        return machine
+
+    # ---- one turn ----
+
+    async def _turn(self) -> None:
+        items = self.inbox.items
+        if not items:
+            if self._machine.image.state is None:
+                self._leaving = True  # there is no such session, and nobody asked to make it
+                return
+            await self._wait()
+        batch = self._batch = Batch(self._machine.image.head_seq + 1)
+        size = 0
+        while items and size < BATCH_BYTES_MAX and self._deletion is None:
+            size += self._take(items.popleft())
+            if self._slots.grants or self._machine.startable():
+                self._slots.fill(self._machine, batch)
+        await self._commit()
+        self._finish_drains()
+        if (self._leaving or self._leaving_for_good) and self._deletion is None:
+            self._leaving = not items and not batch.records and self._may_leave()
+            if self._leaving and self._changes_since_snapshot > LEAVING_CHANGES_MAX:
+                await self._save_snapshot()
+
+    async def _wait(self) -> None:
+        idle = self._is_idle()
+        if idle:
+            self._on_idle(True)
+        try:
+            if self._timers:
+                with trio.move_on_at(self._timers.next_at()):
+                    await self.inbox.wait()
+                self.inbox.items.extend(self._timers.due())
+            else:
+                await self.inbox.wait()
+        finally:
+            if idle:
+                self._on_idle(False)
+
+    def _is_idle(self) -> bool:
+        """Whether the session could leave memory: nothing runs, could run, or will fall due."""
+        slots = self._slots
+        if slots.executions or slots.grants or self._drains or self._machine.startable():
+            return False
+        if self._timers:
+            self._timers.keep(self._still_wanted)
+        return not self._timers
+
+    def _may_leave(self) -> bool:
+        if self._leaving_for_good:
+            return not self._slots.executions and not self._drains
+        return self._is_idle()
+
+    def _still_wanted(self, item: Any) -> bool:
+        if not isinstance(item, Expiry):
+            return True
+        run = self._machine.image.runs.get(item.run_id)
+        return run is not None and run.attempt == item.attempt and run.state is not RunState.WAITING
+
+    def _take(self, item: Any) -> int:
+        """Decide on one item; returns about how many bytes it adds to the batch."""
+        kind = type(item)
+        if isinstance(item, Execution):
+            records, size = item.take_output()
+            if records and self._slots.executions.get(item.run_id) is item:
+                self._take_output(Output(item, records, size))
+            return size
+        if isinstance(item, Ask):
+            if self.inbox.take(item):
+                self._take_ask(item)
+            return 256
+        if isinstance(item, Output):
+            self._take_output(item)
+            return item.size
+        if kind is RunEndedSignal:
+            self._batch.inputs.append(item)
+            self._batch.absorb(self._machine.ended(item, self.time_ns()))
+        elif kind is Expiry:
+            self._batch.inputs.append(item)
+            self._expire(item)
+        elif kind is DrainWatch:
+            self._expire_drain(item)
+        elif isinstance(item, Leave):
+            self._leaving = True
+            self._leaving_for_good |= item.final
+        return 256
+
+    def _take_output(self, output: Output) -> None:
+        self._batch.inputs.append(output)
+        self._batch.records += output.records
+        self._machine.pass_over(len(output.records), output.records[-1].time_ns)
+
+    def _take_ask(self, ask: Ask) -> None:
+        self._taken[ask] = None
+        command, machine = ask.command, self._machine
+        try:
+            if isinstance(command, commands.Drain):
+                self._begin_drain(ask, command)
+                return
+            if isinstance(command, commands.DeleteSession):
+                self._deletion = ask
+                self._leaving = True
+                return
+            answer: Any
+            if isinstance(command, commands.Trim):
+                answer = Trimming(machine.trim_point(command.before))
+            else:
+                step = machine.handle(command, self.time_ns())
+                self._batch.absorb(step)
+                answer = step.answer
+        except MoorageError as error:
+            answer = error
+        self._batch.answers.append((ask, answer))
+
+    def _expire(self, expiry: Expiry) -> None:
+        machine, now_ns = self._machine, self.time_ns()
+        run_id, kind, attempt = expiry
+        execution = self._slots.executions.get(run_id)
+        if kind == "grace":
+            step = machine.unresponsive(run_id, attempt, now_ns)
+            if step.answer and execution is not None:
+                execution.unresponsive = True
+                self._batch.absorb(step)
+            return
+        if kind == "silence" and execution is not None:
+            run = machine.image.runs.get(run_id)
+            limit = run.silence_seconds_max if run is not None else None
+            left = execution.last_emit_at + (limit or 0.0) - trio.current_time()
+            if left > 0:
+                self._timers.arm(left, expiry)
+                return
+        self._batch.absorb(machine.expired(run_id, kind, attempt, now_ns))
+
+    # ---- the write, and what follows it ----
+
+    async def _commit(self) -> None:
+        batch = self._batch
+        if batch.records:
+            assert self.claim is not None, "claimed before the first turn"
+            failure = await _unless_nothing_written(
+                self._store.append(
+                    self.claim,
+                    expected_seq=batch.first_seq,
+                    records=batch.records,
+                    info=self._machine.image.info() if batch.events else None,
+                )
+            )
+            if failure is not None:
+                await self._write_again_later(failure)
+                return
+            self._retries = 0
+            self._after_append(batch)
+        for effect in batch.effects:
+            self._perform(effect)
+        for ask, answer in batch.answers:
+            if isinstance(answer, Trimming):
+                answer = await self._trim(answer.before)
+            elif isinstance(answer, SessionStatus):
+                answer = self._with_unresponsive(answer)
+            self._reply(ask, answer)
+        if (
+            self._changes_since_snapshot >= self.limits.snapshot_events_max
+            or self._events_since_snapshot >= QUIET_EVENTS_MAX
+        ):
+            await self._save_snapshot()
+
+    def _after_append(self, batch: Batch) -> None:
+        self._events_since_snapshot += len(batch.records)
+        self._changes_since_snapshot += len(batch.events)
+        closed = self._machine.image.state is SessionState.CLOSED
+        self._env.tail.feed(self.session_id, batch.first_seq, batch.records, closed=closed)
+        for item in batch.inputs:
+            if type(item) is Output:
+                item.execution.settled(item.size)
+            elif type(item) is RunEndedSignal:
+                self._slots.ended(item)
+        for watch in self._drains:
+            watch.note(batch.events)
+
+    def _perform(self, effect: Effect) -> None:
+        if isinstance(effect, StartRun):
+            run = self._machine.image.runs[effect.run_id]
+            self._slots.start(self.session_id, run, self._nursery)
+        elif isinstance(effect, StopRun):
+            self._slots.stop(effect.run_id)
+        else:
+            self._timers.arm(effect.seconds, Expiry(effect.run_id, effect.kind, effect.attempt))
+
+    def _reply(self, ask: Ask, answer: Any) -> None:
+        self._taken.pop(ask, None)
+        if isinstance(answer, MoorageError):
+            ask.refuse(answer)
+        else:
+            ask.answer(answer)
+
+    def _with_unresponsive(self, status: SessionStatus) -> SessionStatus:
+        ignoring = self._slots.unresponsive()
+        return status if not ignoring else attrs.evolve(status, unresponsive=ignoring)
+
+    async def _write_again_later(self, error: StoreFailed) -> None:
+        """The write left nothing behind: refuse the asks, rebuild, keep what the tasks said."""
+        batch, old = self._batch, self._machine
+        for ask, _ in batch.answers:
+            self._reply(ask, StoreFailed(error.message, written=False))
+        self._slots.release(batch.starts)
+        self._machine = await self._recall()
+        self._machine.draining = old.draining
+        self._machine.interrupting = old.interrupting
+        if not any(isinstance(ask.command, commands.Close) for ask, _ in batch.answers):
+            self._machine.closing = old.closing
+        self.inbox.items.extendleft(reversed(batch.inputs))
+        pause = RETRY_SECONDS[min(self._retries, len(RETRY_SECONDS) - 1)]
+        self._retries += 1
+        await trio.sleep(pause)
+
+    # ---- snapshots and trimming ----
+
+    async def _save_snapshot(self) -> StoreFailed | None:
+        """Save one; returns the failure if it left nothing behind, which harms nobody: a snapshot
+        only saves time on the next opening."""
+        assert self.claim is not None, "claimed before the first turn"
+        image = self._machine.image
+        snapshot = Snapshot(image.head_seq, encode_struct(image))
+        failure = await _unless_nothing_written(self._store.save_snapshot(self.claim, snapshot))
+        if failure is None:
+            self._events_since_snapshot = self._changes_since_snapshot = 0
+        return failure
+
+    async def _trim(self, before: int) -> int | StoreFailed:
+        assert self.claim is not None, "claimed before the first turn"
+        # the next opening must not need what is about to go
+        failure = await self._save_snapshot()
+        if failure is None:
+            failure = await _unless_nothing_written(self._store.trim(self.claim, before))
+        return before if failure is None else failure
+
+    # ---- draining ----
+
+    def _begin_drain(self, ask: Ask, command: commands.Drain) -> None:
+        self._machine.status()  # raises for a session that is not there
+        self._machine.draining = command.queued
+        watch = DrainWatch(ask, command)
+        self._drains.append(watch)
+        self._timers.arm(command.timeout_seconds, watch)
+
+    def _expire_drain(self, watch: DrainWatch) -> None:
+        if watch in self._drains:
+            watch.expired = True
+            self._machine.draining = "keep"
+            self._batch.absorb(self._machine.interrupt_running())
+
+    def _finish_drains(self) -> None:
+        if not self._drains:
+            return
+        image = self._machine.image
+        ignoring = frozenset(self._slots.unresponsive())
+        for watch in list(self._drains):
+            if watch.is_over(image, ignoring):
+                self._drains.remove(watch)
+                self._timers.keep(partial(operator.is_not, watch))
+                self._reply(watch.ask, watch.report(image))
+
+
+async def _unless_nothing_written(write: Awaitable[None]) -> StoreFailed | None:
+    """The failure of a write that certainly left nothing behind; others are raised."""
+    try:
+        await write
+    except StoreFailed as error:
+        if error.written is not False or error.poisoned:
+            raise
+        return error
+    return None

@@ -1,0 +1,226 @@
+"""What the checks are written with: records to write, an author who writes them, and requirements.
+
+Nothing here depends on the wall clock or on chance. Waits are bounded by ``PATIENCE_SECONDS`` on
+trio's clock, so that a store that hangs fails instead; a store that passes never takes that long.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from moorage.runtime.codec import encode_event
+from moorage.runtime.errors import AdmissionClosed, MoorageError
+from moorage.runtime.ports import Claim, Record, Store, StoreReader
+from moorage.runtime.sessions import SessionInfo, SessionState
+
+if TYPE_CHECKING:
+    from moorage.runtime.commands import Answer, Command
+    from moorage.runtime.events import Data, Event
+
+OpenStore = Callable[[], Store]
+"""Gives a store object over one content, which was empty before the first call; each call gives
+another object over the same content, as the next process, or one beside it, would make it."""
+
+Check = Callable[[OpenStore], Awaitable[None]]
+
+PATIENCE_SECONDS = 60.0
+OWNER = "the conformance suite"
+START_NS = 1_700_000_000_000_000_000
+STEP_NS = 1_000_000
+
+
+class Nonconformance(AssertionError):
+    """The store broke a rule of the port; the message says which and how."""
+
+
+def require(condition: object, message: str) -> None:
+    if not condition:
+        raise Nonconformance(message)
+
+
+def require_equal(actual: object, expected: object, what: str) -> None:
+    if actual != expected:
+        raise Nonconformance(f"{what}: expected {_short(expected)}, got {_short(actual)}")
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 300 else f"{text[:300]}... ({len(text)} characters)"
+
+
+def check(function: Check) -> Check:
+    """Make every failure of a check a bare Nonconformance that starts with the rule."""
+
+    @functools.wraps(function)
+    async def checked(open_store: OpenStore) -> None:
+        rule = " ".join((function.__doc__ or "").split())
+        try:
+            with trio.fail_after(PATIENCE_SECONDS):
+                await function(open_store)
+        except (Exception, BaseExceptionGroup) as error:
+            problem = _innermost(error)
+            if not isinstance(problem, Exception):
+                raise
+            if isinstance(problem, trio.TooSlowError):
+                text = f"nothing happened for {PATIENCE_SECONDS:.0f} seconds"
+            elif isinstance(problem, Nonconformance):
+                text = str(problem)
+            else:
+                text = f"raised {problem!r}"
+            raise Nonconformance(f"{function.__name__}: {text}. The rule: {rule}") from problem
+
+    return checked
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """The exception that says most: what a check found, rather than what it led to."""
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    found = [_innermost(inner) for inner in error.exceptions]
+    found.sort(key=lambda inner: (not isinstance(inner, Nonconformance), isinstance(inner, Exception)))
+    return found[0]
+
+
+async def refuse(session_id: str, command: Command) -> Answer:
+    raise AdmissionClosed(f"session {session_id!r}", reason="run by the conformance suite")
+
+
+@contextlib.asynccontextmanager
+async def opened(open_store: OpenStore) -> AsyncGenerator[Store]:
+    """The store, open for writing; once more for what a restart would see."""
+    store = open_store()
+    async with store.opened(owner=OWNER, deliver=refuse):
+        yield store
+
+
+def note(
+    number: int,
+    type: str = "message_sent",
+    run_id: str | None = None,
+    *,
+    key: str | None = None,
+    data: Data = None,
+    metadata: dict[str, Any] | None = None,
+) -> Record:
+    """A record that says its number, ``STEP_NS`` later than the one before."""
+    return encode_event(
+        START_NS + number * STEP_NS,
+        type,
+        run_id,
+        {"number": number} if data is None else data,
+        metadata,
+        key=key,
+    )
+
+
+def notes(first: int, last: int) -> list[Record]:
+    return [note(number) for number in range(first, last + 1)]
+
+
+def facts(session_id: str, **changes: Any) -> SessionInfo:
+    """An info of which the store sets head_seq and modified_at_ns itself."""
+    values: dict[str, Any] = {
+        "state": SessionState.OPEN,
+        "tags": {},
+        "metadata": {},
+        "created_at_ns": START_NS,
+        "modified_at_ns": START_NS,
+        "head_seq": 0,
+        "runs": {},
+    }
+    return SessionInfo(session_id, **{**values, **changes})
+
+
+class Author:
+    """Owns a session and writes to it, continuing at its head."""
+
+    def __init__(self, store: Store, claim: Claim) -> None:
+        self.store = store
+        self.claim = claim
+        self.head_seq = claim.head_seq
+        self._exists = claim.info is not None
+
+    @classmethod
+    async def of(cls, store: Store, session_id: str) -> Author:
+        return cls(store, await store.claim(session_id))
+
+    async def write(self, *records: Record, info: SessionInfo | None = None) -> None:
+        if info is None and not self._exists:
+            info = facts(self.claim.session_id)
+        await self.store.append(
+            self.claim, expected_seq=self.head_seq + 1, records=records, info=info
+        )
+        self.head_seq += len(records)
+        self._exists = True
+
+
+async def read_all(
+    reader: StoreReader,
+    session_id: str,
+    *,
+    after: int = 0,
+    before: int | None = None,
+    limit: int = 1_000,
+    types: frozenset[str] | None = None,
+    run_id: str | None = None,
+    backwards: bool = False,
+) -> list[Event]:
+    """Read a whole range page by page, as the docstring of Page says, holding it to that."""
+    found: list[Event] = []
+    for _ in range(100_000):
+        page = await reader.read(
+            session_id,
+            after=after,
+            before=before,
+            limit=limit,
+            types=types,
+            run_id=run_id,
+            backwards=backwards,
+        )
+        require(
+            len(page.events) <= limit, f"a page has {len(page.events)} events at limit {limit}"
+        )
+        seqs = [event.seq for event in page.events]
+        require(seqs == sorted(set(seqs)), f"a page is not ascending: {seqs[:20]}")
+        if backwards:
+            found = page.events + found
+            if page.scanned_to <= max(page.oldest_seq, after + 1):
+                return found
+            require(
+                before is None or page.scanned_to < before,
+                f"backwards from {before}: scanned_to stays at {page.scanned_to}",
+            )
+            before = page.scanned_to
+        else:
+            found += page.events
+            if page.scanned_to >= page.head_seq or page.scanned_to + 1 >= (before or 2**62):
+                return found
+            require(page.scanned_to > after, f"after {after}: scanned_to stays there")
+            after = page.scanned_to
+    raise Nonconformance("reading never comes to an end")
+
+
+async def numbers(reader: StoreReader, session_id: str, *, after: int = 0) -> list[tuple[int, int]]:
+    """(seq, number) of every event behind ``after``."""
+    events = await read_all(reader, session_id, after=after)
+    return [(event.seq, event.data["number"]) for event in events]
+
+
+async def require_refused(
+    kind: type[MoorageError], what: str, function: Callable[[], Awaitable[object]]
+) -> MoorageError:
+    """Require that calling ``function`` raises ``kind``; returns the error."""
+    try:
+        await function()
+    except kind as error:
+        return error
+    raise Nonconformance(f"{what} did not raise {kind.__name__}")
+
+
+async def listed(infos: AsyncIterator[SessionInfo]) -> list[str]:
+    return [info.id async for info in infos]

@@ -1,0 +1,152 @@
+"""The directory checkpoint: every entry, in order of change, in checksummed chunks.
+
+::
+
+    header   magic "MOORDIR\\0" 8 | format version 4 | chunks 4 | entries 8 | log id 16 |
+             checksum 4                                                               44 bytes
+    chunk    length 4 | checksum 4 | msgpack array of up to 500 entries
+
+An entry is ``[session id, info, head seq, oldest seq, modified_ns, flags, segment, snapshot place,
+snapshot seq, cursors or nil]``. It may be newer than the position it is for: replay goes over it.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from moorage.runtime import codec
+from moorage.runtime.errors import CorruptLog
+
+from .directory import Directory, Entry
+from .format import FORMAT_VERSION, check_version
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .disk import Disk
+    from .manifest import Layout, Manifest
+
+MAGIC = b"MOORDIR\0"
+ENTRIES_PER_CHUNK = 500
+_HEADER = struct.Struct("<8sIIQ16s")
+_CHECKSUM = struct.Struct("<I")
+_CHUNK = struct.Struct("<II")
+HEADER_SIZE = _HEADER.size + _CHECKSUM.size
+_SEED = 0x64697265
+
+
+def store_directory(
+    disk: Disk,
+    layout: Layout,
+    number: int,
+    *,
+    log_id: bytes,
+    entries: Iterable[tuple[str, Entry]],
+    in_sealing: tuple[int, Iterable[str]] = (0, ()),
+) -> int:
+    """Write a checkpoint file, durably; returns its size. May run in a thread while the
+    directory goes on, over a copy of the list of entries. Raises OSError.
+
+    ``in_sealing`` is the place of a segment that is just being sealed and the sessions in it:
+    the checkpoint comes into force together with its side file.
+    """
+    place, within = in_sealing
+    file = disk.create(layout.directory(number))
+    try:
+        position = HEADER_SIZE
+        chunks = count = 0
+        source = iter(entries)
+        while chunk := list(islice(source, ENTRIES_PER_CHUNK)):
+            rows = [_row(session_id, entry, place, within) for session_id, entry in chunk]
+            body = codec.pack(rows, "directory")
+            file.write([_CHUNK.pack(len(body), zlib.crc32(body, _SEED)), body], position)
+            position += _CHUNK.size + len(body)
+            chunks += 1
+            count += len(chunk)
+        header = _HEADER.pack(MAGIC, FORMAT_VERSION, chunks, count, log_id)
+        file.write([header, _CHECKSUM.pack(zlib.crc32(header, _SEED))], 0)
+        file.sync()
+    finally:
+        file.close()
+    disk.sync_directory(layout.directories)
+    return position
+
+
+def _row(session_id: str, entry: Entry, place: int, within: Iterable[str]) -> list[Any]:
+    segment = place if place and entry.info and session_id in within else entry.segment
+    return [
+        session_id,
+        entry.info,
+        entry.head_seq,
+        entry.oldest_seq,
+        entry.modified_ns,
+        entry.flags,
+        segment,
+        entry.snapshot_place,
+        entry.snapshot_seq,
+        None if entry.cursors is None else dict(entry.cursors),
+    ]
+
+
+def load_directory(disk: Disk, layout: Layout, manifest: Manifest, directory: Directory) -> None:
+    """Fill the directory. Raises CorruptLog, StoreFailed (newer format) and OSError."""
+    path = layout.directory(manifest.directory)
+    try:
+        file = disk.open(path)
+    except FileNotFoundError:
+        raise CorruptLog(file=str(path), offset=0, reason="the file is missing") from None
+    try:
+        data = file.read(file.size(), 0)
+    finally:
+        file.close()
+    parse_directory(data, str(path), manifest.log_id, directory)
+
+
+def parse_directory(data: bytes, path: str, log_id: bytes, directory: Directory) -> None:
+    """Raises CorruptLog and StoreFailed (newer format)."""
+    if len(data) < HEADER_SIZE:
+        raise CorruptLog(file=path, offset=len(data), reason="the file ends inside its header")
+    header = data[: _HEADER.size]
+    magic, version, chunks, count, in_log = _HEADER.unpack(header)
+    if magic != MAGIC or _CHECKSUM.unpack_from(data, _HEADER.size)[0] != zlib.crc32(header, _SEED):
+        raise CorruptLog(file=path, offset=0, reason="the header is not that of a directory")
+    check_version(version, file=path)
+    if in_log != log_id:
+        raise CorruptLog(file=path, offset=0, reason="the directory belongs to another log")
+    position = HEADER_SIZE
+    view = memoryview(data)
+    for _ in range(chunks):
+        if len(data) - position < _CHUNK.size:
+            raise CorruptLog(file=path, offset=position, reason="chunks are missing")
+        length, checksum = _CHUNK.unpack_from(data, position)
+        body = view[position + _CHUNK.size : position + _CHUNK.size + length]
+        if len(body) != length or zlib.crc32(body, _SEED) != checksum:
+            raise CorruptLog(file=path, offset=position, reason="the checksum does not match")
+        try:
+            for row in codec.unpack(body):
+                directory.put(row[0], _entry(row))
+        except (ValueError, TypeError, IndexError) as error:
+            reason = f"an entry cannot be decoded: {error!r}"
+            raise CorruptLog(file=path, offset=position, reason=reason) from error
+        position += _CHUNK.size + length
+    if len(directory.entries) != count:
+        raise CorruptLog(file=path, offset=position, reason=f"{count} entries were written")
+
+
+def _entry(row: list[Any]) -> Entry:
+    entry = Entry()
+    (
+        entry.info,
+        entry.head_seq,
+        entry.oldest_seq,
+        entry.modified_ns,
+        entry.flags,
+        entry.segment,
+        entry.snapshot_place,
+        entry.snapshot_seq,
+        entry.cursors,
+    ) = row[1:10]
+    return entry

@@ -1,0 +1,296 @@
+"""The commit loop: everything that arrived while the last sync ran becomes one frame.
+
+``append`` puts blocks on a list and parks its task; nothing is allocated for waiting but that. One
+task takes the list, one thread writes the frame and syncs it, and back on the trio thread the
+state, the waiting tasks and those who wait for news learn of it, in this order. The promises:
+
+1. Nobody is told of anything before it is durable, and state holds durable facts only.
+2. A frame that could not be written is cut off again and everything in it, and behind it, fails
+   with StoreFailed(written=False); the next append may succeed.
+3. After a failed sync, or a cut that failed, nothing is ever written again (``poisoned``).
+"""
+
+from __future__ import annotations
+
+import queue
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import structlog
+import trio
+from moorage.runtime.errors import StoreFailed
+
+from . import format as fmt
+from .changes import Change
+from .disk import SyncFailed
+from .format import FRAME_HEADER_SIZE
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from .disk import File
+
+FRAME_BYTES_MAX = 8 * 2**20
+"""A frame ends after the append that reaches this size; a larger append goes alone."""
+
+_log = structlog.get_logger("moorage.journal")
+
+
+@attrs.define(eq=False)
+class Pending:
+    """One append on its way. ``error`` is set before its task is woken."""
+
+    changes: list[Change]
+    blocks: list[bytes]
+    size: int
+    task: trio.lowlevel.Task
+    error: StoreFailed | None = None
+
+
+@attrs.define
+class CommitCounts:
+    commits: int = 0
+    syncs: int = 0
+    records: int = 0
+    bytes: int = 0
+    failed: int = 0
+
+
+class Target:
+    """The active segment: where the next frame goes. Used by one thread at a time."""
+
+    def __init__(self, file: File, *, log_id: bytes, number: int, end: int, synced: bool) -> None:
+        self.file = file
+        self.log_id = log_id
+        self.number = number
+        self.end = end
+        self.synced = synced
+        self.attested = end
+
+    def write(self, blocks: list[bytes]) -> None:
+        """Append one frame at ``end``. Raises OSError; SyncFailed poisons."""
+        body = b"".join(blocks)
+        seed = fmt.frame_seed(self.log_id, self.number, self.end)
+        header = fmt.pack_frame_header(seed, body, self.attested)
+        self.file.write((header, body), self.end, sync=self.synced)
+        self.end += len(header) + len(body)
+        if self.synced:
+            self.attested = self.end
+
+    def cut(self) -> None:
+        """Take away what a failed write left behind the end. Raises OSError."""
+        self.file.truncate(self.end)
+        self.file.sync()
+        self.attested = self.end
+
+    def sync(self) -> None:
+        self.file.sync()
+        self.attested = self.end
+
+
+class CommitLoop:
+    """``apply(change, offset)`` is called for each durable block, ``published(changes)`` after
+    each commit, ``between()`` when the loop is between two frames and may do other work with
+    the files. All on the trio thread."""
+
+    def __init__(
+        self,
+        target: Target,
+        *,
+        apply: Callable[[Change, int], None],
+        published: Callable[[list[Change], int], None],
+        between: Callable[[], Awaitable[None]],
+        failed: Callable[[], None],
+    ) -> None:
+        self.target = target
+        self.counts = CommitCounts()
+        self.poison: StoreFailed | None = None
+        self._apply = apply
+        self._published = published
+        self._between = between
+        self._failed = failed
+        self._pending: deque[Pending] = deque()
+        self._idle: trio.lowlevel.Task | None = None
+        self._wanted = False
+        self._stopping = False
+        self._jobs: queue.SimpleQueue[list[bytes] | None] = queue.SimpleQueue()
+        self._result: BaseException | None = None
+        self._waiting: trio.lowlevel.Task | None = None
+        self._token: Any = None
+
+    @property
+    def pending(self) -> int:
+        return len(self._pending)
+
+    async def append(self, changes: list[Change], blocks: list[bytes]) -> None:
+        """Commit these blocks in one frame. Cannot be cancelled once it has begun."""
+        if self.poison is not None:
+            raise _again(self.poison, written=False)
+        task = trio.lowlevel.current_task()
+        pending = Pending(changes, blocks, sum(map(len, blocks)), task)
+        self._pending.append(pending)
+        self.wake()
+        await trio.lowlevel.wait_task_rescheduled(_never_aborted)
+        if pending.error is not None:
+            raise pending.error
+
+    def wake(self) -> None:
+        if self._idle is not None:
+            trio.lowlevel.reschedule(self._idle)
+            self._idle = None
+
+    def want_between(self) -> None:
+        """Have ``between`` called soon, even if nothing is appended."""
+        self._wanted = True
+        self.wake()
+
+    def stop(self) -> None:
+        """Let ``run`` return once nothing is pending."""
+        self._stopping = True
+        self.wake()
+
+    async def run(self) -> None:
+        """Commit until ``stop``; never cancelled, it ends by itself."""
+        self._token = trio.lowlevel.current_trio_token()
+        with trio.CancelScope(shield=True):
+            async with trio.open_nursery() as nursery:
+                limiter = trio.CapacityLimiter(1)
+                nursery.start_soon(_run_thread, self._write_jobs, limiter)
+                try:
+                    await self._run()
+                finally:
+                    self._jobs.put(None)
+
+    async def _run(self) -> None:
+        while True:
+            if self._wanted:
+                self._wanted = False
+                await self._between()
+            if not self._pending:
+                if self._stopping:
+                    return
+                self._idle = trio.lowlevel.current_task()
+                await trio.lowlevel.wait_task_rescheduled(_never_aborted)
+                continue
+            await self._commit(self._take())
+
+    def _take(self) -> list[Pending]:
+        batch = []
+        size = FRAME_HEADER_SIZE
+        while self._pending:
+            size += self._pending[0].size
+            if batch and size > FRAME_BYTES_MAX:
+                break
+            batch.append(self._pending.popleft())
+        return batch
+
+    async def _commit(self, batch: list[Pending]) -> None:
+        if self.poison is not None:
+            self._refuse(batch, self.poison, written=False)
+            return
+        offset = self.target.end + FRAME_HEADER_SIZE
+        self._waiting = trio.lowlevel.current_task()
+        self._jobs.put([block for pending in batch for block in pending.blocks])
+        await trio.lowlevel.wait_task_rescheduled(_never_aborted)
+        result, self._result = self._result, None
+        if result is not None:
+            self._commit_failed(batch, result)
+            return
+        self._commit_done(batch, offset)
+
+    def _commit_done(self, batch: list[Pending], offset: int) -> None:
+        counts = self.counts
+        counts.commits += 1
+        counts.syncs += self.target.synced
+        counts.bytes += self.target.end - offset + FRAME_HEADER_SIZE
+        apply = self._apply
+        done: list[Change] = []
+        for pending in batch:
+            for change in pending.changes:
+                apply(change, offset)
+                offset += change.length
+                counts.records += change.events
+            done += pending.changes
+            trio.lowlevel.reschedule(pending.task)
+        self._published(done, self.target.end)
+
+    def _commit_failed(self, batch: list[Pending], error: BaseException) -> None:
+        self.counts.failed += 1
+        poisoned = not isinstance(error, _Cut)
+        cause = error if poisoned else error.__cause__
+        if poisoned:
+            failure = StoreFailed(
+                f"a write to the log failed and its outcome is unknown: {cause}; "
+                "everything is refused until the store is opened again",
+                poisoned=True,
+            )
+            self.poison = failure
+        else:
+            failure = StoreFailed(
+                f"the log could not be written: {cause}; nothing was kept, the same may be tried "
+                "again when there is room",
+                written=False,
+            )
+        failure.__cause__ = cause
+        _log.error("journal write failed", poisoned=poisoned, error=repr(cause))
+        self._refuse(batch, failure, written=failure.written)
+        # what waits behind may build upon what failed
+        self._refuse(self._pending, failure, written=False)
+        self._pending.clear()
+        self._failed()
+
+    def _refuse(
+        self, batch: Iterable[Pending], failure: StoreFailed, *, written: bool | None
+    ) -> None:
+        for pending in batch:
+            pending.error = _again(failure, written=written)
+            trio.lowlevel.reschedule(pending.task)
+
+    def _write_jobs(self) -> None:
+        """The writer thread."""
+        while (blocks := self._jobs.get()) is not None:
+            self._result = self._write(blocks)
+            self._token.run_sync_soon(self._written)
+
+    def _write(self, blocks: list[bytes]) -> BaseException | None:
+        try:
+            self.target.write(blocks)
+        except SyncFailed as error:
+            return error
+        except OSError as error:
+            try:
+                self.target.cut()
+            except OSError as cut_error:
+                cut_error.__cause__ = error
+                return cut_error
+            cut = _Cut()
+            cut.__cause__ = error
+            return cut
+        except BaseException as error:
+            return error
+        return None
+
+    def _written(self) -> None:
+        assert self._waiting is not None
+        waiting, self._waiting = self._waiting, None
+        trio.lowlevel.reschedule(waiting)
+
+
+class _Cut(Exception):
+    """The write failed (see the cause) and what was left of it is gone."""
+
+
+def _never_aborted(_: Any) -> trio.lowlevel.Abort:
+    return trio.lowlevel.Abort.FAILED
+
+
+def _again(failure: StoreFailed, *, written: bool | None) -> StoreFailed:
+    # each waiting task gets an error of its own: a raised one collects its raiser's traceback
+    error = StoreFailed(failure.message, written=written, poisoned=failure.poisoned)
+    error.__cause__ = failure.__cause__
+    return error
+
+
+async def _run_thread(work: Callable[[], None], limiter: trio.CapacityLimiter) -> None:
+    await trio.to_thread.run_sync(work, limiter=limiter)

@@ -1,0 +1,182 @@
+"""The reading half of the store port, on a State: for the owner and for readers beside it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import trio
+from moorage.runtime.errors import CorruptLog, StoreFailed, UnknownSession
+
+from . import lookup
+from .changes import unpack_info
+from .format import Damaged
+from .paging import Query
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from moorage.runtime.ports import Page, Snapshot, StoredRun
+    from moorage.runtime.sessions import SessionInfo
+
+    from .state import State, View
+
+READ_THREADS_MAX = 4
+_RETRIES_MAX = 5
+_LISTING_SLICE = 100
+
+T = TypeVar("T")
+
+
+class Reads:
+    """Answers questions from the state and the files.
+
+    What was just written is read inline, it is in memory anyway; all else in a thread. ``refresh``
+    is called when a file has vanished (compacted away while it was asked for) and returns when
+    the state knows the files of now.
+    """
+
+    def __init__(
+        self, current: Callable[[], State], refresh: Callable[[], Awaitable[None]]
+    ) -> None:
+        self._current = current
+        self._refresh = refresh
+        self._threads = trio.CapacityLimiter(READ_THREADS_MAX)
+
+    def info(self, session_id: str) -> SessionInfo | None:
+        entry = self._current().directory.entries.get(session_id)
+        if entry is None or not entry.info:
+            return None
+        try:
+            return unpack_info(
+                entry.info, head_seq=entry.head_seq, modified_at_ns=entry.modified_ns
+            )
+        except Damaged as error:
+            root = str(self._current().files.layout.root)
+            raise CorruptLog(file=root, offset=0, reason=f"{session_id!r}: {error}") from error
+
+    async def sessions(
+        self, *, prefix: str, tags: dict[str, str] | None, needs_worker: bool
+    ) -> AsyncIterator[SessionInfo]:
+        directory = self._current().directory
+        source = directory.needing_worker if needs_worker else directory.entries
+        for count, session_id in enumerate(list(reversed(source))):
+            if count % _LISTING_SLICE == 0:
+                await trio.lowlevel.checkpoint()
+            if not session_id.startswith(prefix):
+                continue
+            info = self.info(session_id)
+            if info is None or (needs_worker and not info.needs_worker):
+                continue
+            if tags and any(info.tags.get(name) != value for name, value in tags.items()):
+                continue
+            yield info
+
+    async def read(
+        self,
+        session_id: str,
+        *,
+        after: int,
+        before: int | None,
+        limit: int,
+        types: frozenset[str] | None,
+        run_id: str | None,
+        backwards: bool,
+    ) -> Page:
+        async def attempt() -> Page:
+            view = self._view(session_id)
+            if view is None:
+                raise UnknownSession(session_id)
+            query = Query(
+                view,
+                after=after,
+                before=before,
+                limit=limit,
+                types=types,
+                run_id=run_id,
+                backwards=backwards,
+            )
+            page = query.run_recent()
+            return page if page is not None else await self._in_thread(query.run)
+
+        return await self._retrying(attempt)
+
+    async def find_run(self, session_id: str, run_id: str) -> StoredRun | None:
+        async def attempt() -> StoredRun | None:
+            view = self._view(session_id)
+            if view is None:
+                return None
+            submitted, ended = lookup.find_recent_run(view, run_id)
+            if submitted and all(
+                lookup.locate_recent(view, seq) for seq in (submitted, ended) if seq
+            ):
+                return lookup.load_stored_run(view, run_id, submitted, ended)
+            return await self._in_thread(lambda: _stored_run(view, run_id))
+
+        return await self._retrying(attempt)
+
+    async def find_key(self, session_id: str, key: str) -> str | None:
+        async def attempt() -> str | None:
+            view = self._view(session_id)
+            if view is None:
+                return None
+            seq = lookup.find_recent_key(view, key)
+            if seq and lookup.locate_recent(view, seq):
+                return lookup.load_key_owner(view, key, seq)
+            if not seq and not view.start:
+                return None
+            return await self._in_thread(lambda: _key_owner(view, key))
+
+        return await self._retrying(attempt)
+
+    async def snapshot(self, session_id: str) -> Snapshot | None:
+        async def attempt() -> Snapshot | None:
+            view = self._view(session_id)
+            if view is None:
+                return None
+            entry = self._current().directory.entries[session_id]
+            place, seq = entry.snapshot_place, entry.snapshot_seq
+            if not place:
+                return None
+            if lookup.snapshot_is_recent(view, place):
+                return lookup.load_snapshot(view, place, seq)
+            return await self._in_thread(lambda: lookup.load_snapshot(view, place, seq))
+
+        return await self._retrying(attempt)
+
+    def cursor(self, session_id: str, name: str) -> int | None:
+        entry = self._current().directory.entries.get(session_id)
+        if entry is None or entry.cursors is None:
+            return None
+        return entry.cursors.get(name)
+
+    def _view(self, session_id: str) -> View | None:
+        state = self._current()
+        entry = state.directory.entries.get(session_id)
+        if entry is None or not entry.info:
+            return None
+        return state.view(session_id, entry)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await trio.to_thread.run_sync(work, limiter=self._threads)
+
+    async def _retrying(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        for tries_left in reversed(range(_RETRIES_MAX)):
+            try:
+                return await attempt()
+            except FileNotFoundError as error:
+                if not tries_left:
+                    raise StoreFailed(f"a file of the log is missing: {error}") from error
+                await self._refresh()
+            except OSError as error:
+                raise StoreFailed(f"the log cannot be read: {error}") from error
+        raise AssertionError("unreachable")
+
+
+def _stored_run(view: View, run_id: str) -> StoredRun | None:
+    submitted, ended = lookup.find_run(view, run_id)
+    return lookup.load_stored_run(view, run_id, submitted, ended) if submitted else None
+
+
+def _key_owner(view: View, key: str) -> str | None:
+    seq = lookup.find_key(view, key)
+    return lookup.load_key_owner(view, key, seq) if seq else None

@@ -1,0 +1,228 @@
+"""Opening: from the files to the state, and what to do about damage.
+
+Everything up to the manifest's replay position is known from the directory checkpoint and the side
+files; behind it the frames are replayed. A frame that is not good is either
+
+- damage: a later frame's header, the DURABLE file or the manifest attests that the log was durable
+  beyond it. CorruptLog, and nothing is changed. Or
+- tail: nothing attests it, so nobody was told that it is durable. It is cut off and reported.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+from moorage.runtime.errors import CorruptLog
+
+from . import format as fmt
+from .changes import decode_change
+from .checkpoint import load_directory
+from .directory import Directory
+from .durable import read_durable
+from .files import Files
+from .format import SEGMENT_HEADER_SIZE, Damaged, SegmentHeader
+from .scan import FrameDamaged, attested_later, frames
+from .state import State
+
+if TYPE_CHECKING:
+    from .changes import Change
+    from .disk import Disk, File
+    from .durable import DurableEnd
+    from .manifest import Layout, Manifest, Segment
+    from .scan import FrameBytes
+
+
+_COPY_BYTES = 2**20
+
+
+@attrs.frozen
+class Recovery:
+    """What opening found. ``cut_*`` describe the tail that was cut off, if any was."""
+
+    replayed_frames: int = 0
+    replayed_bytes: int = 0
+    cut_file: str | None = None
+    cut_offset: int = 0
+    cut_bytes: int = 0
+    cut_reason: str | None = None
+    orphans_removed: int = 0
+
+
+@attrs.define
+class Replay:
+    """The state after replay, and how it ended. ``attested`` is what is certainly durable of the
+    active segment, ``state.end`` what is good, ``size`` what is there."""
+
+    state: State
+    frames: int
+    bytes: int
+    attested: int
+    size: int
+    reason: str | None
+
+
+def load_durable(disk: Disk, layout: Layout) -> DurableEnd | None:
+    try:
+        file = disk.open(layout.durable)
+    except FileNotFoundError:
+        return None
+    try:
+        return read_durable(file)
+    finally:
+        file.close()
+
+
+def replay(disk: Disk, layout: Layout, manifest: Manifest) -> Replay:
+    """Build the state; changes nothing. Raises CorruptLog, StoreFailed and OSError."""
+    check_segments(disk, layout, manifest)
+    directory = Directory()
+    if manifest.directory:
+        load_directory(disk, layout, manifest, directory)
+    files = Files(disk, layout, manifest.log_id)
+    replayed = [segment for segment in manifest.segments if segment.high >= manifest.replay_place]
+    state = State(files, _up_to(manifest, replayed[0]), directory)
+    total_frames = total_bytes = 0
+    for segment in replayed[:-1]:
+        start = manifest.replay_offset if segment.high == manifest.replay_place else 0
+        count, size = _replay_sealed(files, segment, state, start)
+        total_frames += count
+        total_bytes += size
+        following = manifest.segments[manifest.segments.index(segment) + 1]
+        state.rotate(_up_to(manifest, following))
+        if segment.index_end == segment.end:
+            state.sealed(state.segments)
+    result = _replay_active(disk, layout, manifest, state)
+    result.frames += total_frames
+    result.bytes += total_bytes
+    return result
+
+
+def _up_to(manifest: Manifest, last: Segment) -> tuple[Segment, ...]:
+    return manifest.segments[: manifest.segments.index(last) + 1]
+
+
+def check_segments(disk: Disk, layout: Layout, manifest: Manifest) -> None:
+    """Every segment's header is right and none is missing or short."""
+    for segment in manifest.segments:
+        path = layout.segment(segment.number)
+        try:
+            file = disk.open(path)
+        except FileNotFoundError:
+            raise CorruptLog(file=str(path), offset=0, reason="the file is missing") from None
+        try:
+            header = fmt.parse_segment_header(file.read(SEGMENT_HEADER_SIZE, 0), file=str(path))
+            if header[:2] != (manifest.log_id, segment.number):
+                reason = f"this is segment {header.number} of another log or place"
+                raise CorruptLog(file=str(path), offset=0, reason=reason)
+            expected = segment.end or max(segment.index_end, SEGMENT_HEADER_SIZE)
+            size = file.size()
+            if size < expected:
+                reason = f"the file ends here and {expected} bytes of it were durable"
+                raise CorruptLog(file=str(path), offset=size, reason=reason)
+        finally:
+            file.close()
+
+
+def _replay_sealed(files: Files, segment: Segment, state: State, start: int) -> tuple[int, int]:
+    assert segment.end is not None
+    start = start or SEGMENT_HEADER_SIZE
+    file = files.log(segment.number)
+    count = 0
+    found = frames(file, log_id=files.log_id, number=segment.number, start=start, end=segment.end)
+    try:
+        for frame in found:
+            apply_frame(state, frame)
+            count += 1
+    except FrameDamaged as damage:
+        path = str(files.layout.segment(segment.number))
+        raise CorruptLog(file=path, offset=damage.offset, reason=damage.reason) from None
+    return count, segment.end - start
+
+
+def apply_frame(state: State, frame: FrameBytes) -> list[Change]:
+    """Replay one good frame. Raises FrameDamaged when its content makes no sense."""
+    changes = []
+    offset = frame.frame.offset
+    try:
+        for block in fmt.parse_blocks(frame.data, offset):
+            change = decode_change(block)
+            state.apply(change, block.offset)
+            changes.append(change)
+    except (Damaged, ValueError) as damaged:
+        raise FrameDamaged(offset, str(damaged)) from None
+    return changes
+
+
+def _replay_active(disk: Disk, layout: Layout, manifest: Manifest, state: State) -> Replay:
+    active = manifest.active
+    path = str(layout.segment(active.number))
+    file = state.files.log(active.number)
+    size = file.size()
+    start = SEGMENT_HEADER_SIZE
+    if active.high == manifest.replay_place:
+        start = manifest.replay_offset
+    attested = start
+    durable = load_durable(disk, layout)
+    if durable is not None and durable.synced and durable.number == active.number:
+        attested = max(attested, durable.offset)
+    result = Replay(state, 0, 0, attested, size, None)
+    state.end = start
+    try:
+        for frame in frames(
+            file, log_id=manifest.log_id, number=active.number, start=start, end=size
+        ):
+            apply_frame(state, frame)
+            result.frames += 1
+            result.attested = max(result.attested, frame.frame.attested)
+            state.end += frame.frame.length
+    except FrameDamaged as damage:
+        result.reason = damage.reason
+        later = attested_later(
+            file,
+            log_id=manifest.log_id,
+            number=active.number,
+            start=damage.offset + 1,
+            end=size,
+        )
+        result.attested = max(result.attested, later)
+    result.bytes = state.end - start
+    if result.attested > state.end:
+        reason = result.reason or "the file ends here"
+        raise CorruptLog(
+            file=path,
+            offset=state.end,
+            reason=f"{reason}, and {result.attested} bytes of it were durable",
+        )
+    return result
+
+
+def settle_tail(file: File, result: Replay, path: str) -> Recovery:
+    """Cut the tail off and make what is good durable. Raises OSError."""
+    end = result.state.end
+    cut = result.size - end
+    if cut:
+        file.truncate(end)
+    # Whoever wrote the last frame may have failed to sync it, and the kernel then keeps bytes that
+    # are not on the disk and believes they are: write them again.
+    for offset in range(result.attested, end, _COPY_BYTES):
+        data = file.read(min(_COPY_BYTES, end - offset), offset)
+        file.write([data], offset)
+    file.sync()
+    return Recovery(
+        replayed_frames=result.frames,
+        replayed_bytes=result.bytes,
+        cut_file=path if cut else None,
+        cut_offset=end if cut else 0,
+        cut_bytes=cut,
+        cut_reason=(result.reason or "unknown") if cut else None,
+    )
+
+
+def new_segment(disk: Disk, layout: Layout, header: SegmentHeader) -> File:
+    """Create a segment file that holds nothing yet, durably. Raises OSError."""
+    file = disk.create(layout.segment(header.number))
+    file.write([fmt.pack_segment_header(header)], 0)
+    file.sync()
+    disk.sync_directory(layout.segments)
+    return file

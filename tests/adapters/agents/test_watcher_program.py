@@ -1,0 +1,124 @@
+"""The watcher's protocol, spoken to the program itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+from moorage.adapters.agents.watcher import PROGRAM
+
+
+class Spoken:
+    def __init__(self) -> None:
+        self.ours, theirs = socket.socketpair()
+        self.ours.settimeout(10)
+        with theirs:
+            self.process = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(PROGRAM)], stdin=theirs.fileno()
+            )
+
+    def say(self, *lines: str) -> None:
+        self.ours.sendall("".join(f"{line}\n" for line in lines).encode())
+
+    def answer(self) -> int:
+        answer = b""
+        while not answer.endswith(b"\n"):
+            answer += self.ours.recv(64)
+        return int(answer)
+
+    def hang_up(self) -> int:
+        self.ours.close()
+        return self.process.wait(timeout=10)
+
+
+@pytest.fixture
+def program():
+    program = Spoken()
+    yield program
+    program.ours.close()
+    program.process.kill()
+    program.process.wait()
+
+
+@pytest.fixture
+def sleeper():
+    processes = []
+
+    def start(group: int) -> subprocess.Popen[bytes]:
+        processes.append(subprocess.Popen(["sleep", "600"], process_group=group))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def test_hanging_up_kills_every_group_that_is_not_done(program, sleeper):
+    program.say("new", "new")
+    watched, done = program.answer(), program.answer()
+    killed, spared = sleeper(watched), sleeper(done)
+    program.say(f"joined {watched}", f"joined {done}", f"done {done}")
+
+    # the killed one is our child: the group lives on as a zombie until we have reaped it
+    program.ours.close()
+
+    assert -signal.SIGKILL == killed.wait(timeout=1)
+    assert program.process.wait(timeout=10) == 0
+    assert spared.poll() is None
+
+
+def test_a_group_made_elsewhere_can_be_watched(program, sleeper):
+    process = sleeper(0)
+    program.say(f"watch {process.pid}")
+
+    program.ours.close()
+
+    assert -signal.SIGKILL == process.wait(timeout=1)
+
+
+def test_commands_may_arrive_in_pieces(program):
+    program.ours.sendall(b"ne")
+    program.ours.sendall(b"w\n")
+
+    assert program.answer() > 0
+
+
+def test_an_anchor_is_reaped_when_the_child_has_joined(program, sleeper):
+    program.say("new")
+    group = program.answer()
+    sleeper(group)
+
+    program.say(f"joined {group}", "new")
+    program.answer()  # the answer comes after the anchor was reaped
+
+    assert not os.path.exists(f"/proc/{group}")
+
+
+def test_a_reserved_group_that_nobody_joined_leaves_no_zombie(program):
+    program.say("new")
+    group = program.answer()
+
+    program.say(f"done {group}", "new")
+    program.answer()
+
+    assert not os.path.exists(f"/proc/{group}")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_to_the_whole_service_do_not_end_it(program, number):
+    program.say("new")
+    program.answer()
+
+    program.process.send_signal(number)
+    program.say("new")
+
+    assert program.answer() > 0
+
+
+def test_it_ends_at_once_when_nothing_is_left(program):
+    assert program.hang_up() == 0
