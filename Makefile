@@ -65,7 +65,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	    echo 'make: no Python 3.11 or newer: install one, or name it with make PYTHON=/path/to/python' >&2; \
 	    exit 1; \
 	fi; \
-	[ -x $(BIN)/python ] || { echo "building $(VENV) with $$found"; $$found -m venv $(VENV); }; \
+	[ -x $(BIN)/python ] || { echo "building $(VENV) with $$found"; $$found -m venv $(VENV) || { rm -rf $(VENV); exit 1; }; }; \
 	export PIP_DISABLE_PIP_VERSION_CHECK=1; \
 	$(BIN)/python -m pip install --quiet -c constraints.txt 'setuptools>=77'; \
 	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation -e '.[cli,test,check]'

@@ -61,7 +61,7 @@ class Execution:
         self._ended = False
         self._parked: tuple[str, Data] | None = None
         self._usage: dict[str, Any] = {}
-        self._room = trio.lowlevel.ParkingLot()
+        self._room: trio.lowlevel.ParkingLot | None = None
         self._metadata: Mapping[str, Any] = request.metadata or {}
         self._stamp = host.time_ns
         self._bytes_max = host.limits.record_bytes_max
@@ -176,6 +176,8 @@ class Execution:
     async def _wait_until(self, bytes_ahead: int) -> None:
         await trio.lowlevel.checkpoint()
         while self._ahead_bytes > bytes_ahead:
+            if self._room is None:
+                self._room = trio.lowlevel.ParkingLot()
             await self._room.park()
 
     # ---- the worker's side ----
@@ -196,25 +198,23 @@ class Execution:
     def settled(self, size: int) -> None:
         """``size`` bytes of events are durable."""
         self._ahead_bytes -= size
-        self._room.unpark_all()
+        if self._room is not None:
+            self._room.unpark_all()
 
     async def run(self) -> None:
         """Execute the agent; puts a RunEndedSignal into the inbox when its task has ended."""
         request = self.request
         signal: dict[str, Any] = {"how": "stopped"}
-        with structlog.contextvars.bound_contextvars(
-            session_id=request.session_id, run_id=request.run_id
-        ):
-            try:
-                with self.scope:
-                    output = await self._agent(request, self)
-                    signal = self._returned(output)
-            except KeyboardInterrupt:
+        # the task has a context of its own, so nothing needs to be unbound
+        structlog.contextvars.bind_contextvars(session_id=request.session_id, run_id=request.run_id)
+        try:
+            with self.scope:
+                output = await self._agent(request, self)
+                signal = self._returned(output)
+        except (Exception, SystemExit, BaseExceptionGroup) as error:
+            if isinstance(error, BaseExceptionGroup) and _has_no_place_here(error):
                 raise
-            except (Exception, SystemExit, BaseExceptionGroup) as error:
-                if isinstance(error, BaseExceptionGroup) and _has_no_place_here(error):
-                    raise
-                signal = {"how": "raised", "problem": problem_of(error)}
+            signal = {"how": "raised", "problem": problem_of(error)}
         self._ended = True
         if self._parked is not None:
             name, data = self._parked
@@ -233,8 +233,7 @@ class Execution:
     def abandon(self) -> None:
         """The worker is gone: nothing that the agent still does is recorded."""
         self._ended = True
-        self._room.unpark_all()
-        self._ahead_bytes = 0
+        self.settled(self._ahead_bytes)
         self.scope.cancel()
 
 

@@ -57,6 +57,9 @@ class RunRecord:
     """While cancelling: the terminal event's error."""
 
 
+_NO_RUNS = {state.value: 0 for state in RunState}
+
+
 @attrs.define
 class SessionImage:
     """Everything that a session's worker must know; finished runs are only counted.
@@ -78,7 +81,8 @@ class SessionImage:
     outcome: str | None = None
     reason: str | None = None
     runs: dict[str, RunRecord] = attrs.field(factory=dict)
-    counts: dict[str, int] = attrs.field(factory=dict)
+    counts: dict[str, int] = attrs.field(factory=lambda: dict(_NO_RUNS))
+    """Runs by state, over the session's whole life."""
     queue: list[str] = attrs.field(factory=list)
     """Ids of queued runs in order of acceptance, the next to start last (so that it pops off)."""
     queue_bytes: int = 0
@@ -106,8 +110,8 @@ class SessionImage:
         record.state = after
         counts = self.counts
         if before is not None:
-            counts[before.value] -= 1
-        counts[after.value] = counts.get(after.value, 0) + 1
+            counts[before] -= 1
+        counts[after] += 1
         if after is RunState.QUEUED:
             self._enqueue(record)
         elif before is RunState.QUEUED:

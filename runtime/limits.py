@@ -55,6 +55,8 @@ class SupervisorLimits:
     """One encoded event or input, in bytes; larger ones raise RecordTooLarge."""
     tail_cache_bytes_max: int = _count(64 * MEBIBYTE, 0)
     """Recent events kept for live subscribers over all sessions, in encoded bytes."""
+    outcome_cache_bytes_max: int = _count(16 * MEBIBYTE, 0)
+    """Recent outcomes kept for whoever waits for them, over all sessions, in encoded bytes."""
     emit_ahead_bytes_max: int = _count(4 * MEBIBYTE, 1_024)
     """Emitted events of one run that are not durable yet, in bytes; emit waits beyond it."""
     inbox_commands_max: int = _count(10_000)

@@ -16,6 +16,7 @@ from .identifiers import check_name
 from .limits import SupervisorLimits
 from .permits import RunPermits
 from .reading import SessionLog, SessionReader
+from .recent_runs import RecentRuns
 from .supervisor import Supervisor
 from .tail import TailCache
 from .turns import Environment
@@ -72,13 +73,15 @@ async def open_supervisor(
     limits = SupervisorLimits() if limits is None else limits
     agents = _by_name(agent)
     tail = TailCache(limits.tail_cache_bytes_max)
-    log = SessionLog(store, tail, store.save_cursor)
+    recent = RecentRuns(limits.outcome_cache_bytes_max)
+    log = SessionLog(store, tail, recent, store.save_cursor)
     environment = Environment(
         store=store,
         limits=limits,
         agents=agents.get,
         permits=RunPermits(limits.runs_running_max),
         tail=tail,
+        recent=log.recent,
         time_ns=time_ns,
     )
     raised: BaseException | None = None
@@ -180,7 +183,7 @@ async def open_reader(store: Store) -> AsyncIterator[Reader]:
     """
     limits = SupervisorLimits()
     async with store.reading() as reader:
-        log = SessionLog(reader, TailCache(0))
+        log = SessionLog(reader, TailCache(0), RecentRuns(0))
         try:
             yield Reader(log, limits)
         finally:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .events import Event
     from .limits import SupervisorLimits
     from .ports import StoreReader
+    from .recent_runs import RecentRuns
     from .runs import RunOutcome
     from .sessions import SessionInfo, SessionStatus
     from .tail import TailCache
@@ -45,10 +46,12 @@ class SessionLog:
         self,
         store: StoreReader,
         tail: TailCache,
+        recent: RecentRuns,
         save_cursor: Callable[[str, str, int], Awaitable[None]] | None = None,
     ) -> None:
         self.store = store
         self.tail = tail
+        self.recent = recent
         self.failure: StoreFailed | None = None
         self.left = False
         self._save_cursor = save_cursor
@@ -218,6 +221,14 @@ class SessionReader:
         log = self._log
         waited = False
         while True:
+            ended = log.recent.outcome(self._id, run_id)
+            if ended is not None:
+                if not waited:
+                    await trio.lowlevel.checkpoint()
+                return outcome_of(ended)
+            if await log.recent.wait(self._id, run_id):
+                waited = True
+                continue
             stored = await log.store.find_run(self._id, run_id)
             if stored is None:
                 if await log.store.info(self._id) is None:

@@ -24,6 +24,9 @@ class RunState(str, enum.Enum):
     TIMED_OUT = "timed_out"
     INTERRUPTED = "interrupted"
 
+    # Enum's own is a Python function, and states are looked up in tables for every event
+    __hash__ = str.__hash__
+
     def __str__(self) -> str:
         return self.value
 

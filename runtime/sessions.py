@@ -16,6 +16,8 @@ class SessionState(str, enum.Enum):
     CLOSED = "closed"
     QUARANTINED = "quarantined"
 
+    __hash__ = str.__hash__
+
     def __str__(self) -> str:
         return self.value
 

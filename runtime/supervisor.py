@@ -24,6 +24,7 @@ from .handles import Session, check_summary
 from .identifiers import check_session_id, sortable_id
 from .permits import PermitStatistics
 from .recall import recall
+from .recent_runs import RecentRunsStatistics
 from .residents import Residents
 from .runs import RunState
 from .sessions import DrainReport
@@ -54,6 +55,7 @@ class SupervisorStatistics:
     sessions_idle: int
     runs: PermitStatistics
     tail: TailStatistics
+    recent: RecentRunsStatistics
     store: Any
     loop_blocked: int
     draining: bool
@@ -267,6 +269,7 @@ class Supervisor:
             sessions_idle=self.residents.idle_count(),
             runs=self._env.permits.statistics(),
             tail=self._env.tail.statistics(),
+            recent=self._env.recent.statistics(),
             store=self._store.statistics(),
             loop_blocked=self._loop_blocked,
             draining=self._env.draining is not None,

@@ -45,6 +45,9 @@ class RunInput(enum.Enum):
     INTERRUPT = "interrupt"
     REQUEUE = "requeue"
 
+    # Enum's own is a Python function, and the tables are read for every input
+    __hash__ = object.__hash__
+
 
 class Ruling(enum.Enum):
     """What an input means when it makes no event of its own."""
@@ -188,6 +191,8 @@ class SessionInput(enum.Enum):
     QUARANTINE = "quarantine"
     LIFT = "lift"
     """End the quarantine."""
+
+    __hash__ = object.__hash__
 
 
 SESSION_DECIDE: Mapping[SessionState | None, Mapping[SessionInput, str | Ruling]] = {

@@ -15,6 +15,7 @@ from .events import schema_version
 from .limits import SupervisorLimits
 from .permits import RunPermits
 from .ports import Store
+from .recent_runs import RecentRuns
 from .tail import TailCache
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Environment:
     agents: Callable[[str | None], Agent | None]
     permits: RunPermits
     tail: TailCache
+    recent: RecentRuns
     time_ns: Callable[[], int]
     draining: str | None = None
 

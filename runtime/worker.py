@@ -33,6 +33,7 @@ from .errors import (
     StoreFailed,
     UnknownSession,
 )
+from .events import RUN_TERMINAL_TYPES
 from .execution import Execution
 from .inbox import Ask, Inbox
 from .machine import SessionMachine
@@ -113,9 +114,11 @@ class Worker:
             image = self._machine.image
             if image.state is SessionState.QUARANTINED and not self._asked_to_lift():
                 raise SessionQuarantined(self.session_id, reason=image.reason or "unknown")
+            self._env.recent.own(self.session_id, image.runs)
             await self._serve()
             if self._deletion is not None:
                 await self._store.delete(self.claim)
+                self._env.recent.forget(self.session_id)
                 self._reply(self._deletion, image.state is not None)
                 self._refuse_taken(UnknownSession(self.session_id))
             else:
@@ -125,6 +128,7 @@ class Worker:
             raise
         finally:
             self._env.tail.drop(self.session_id)
+            self._env.recent.disown(self.session_id)
             self._slots.give_everything_back()
 
     def _asked_to_lift(self) -> bool:
@@ -353,6 +357,15 @@ class Worker:
                 self._slots.ended(item)
         for watch in self._drains:
             watch.note(batch.events)
+        self._tell_runs(batch)
+
+    def _tell_runs(self, batch: Batch) -> None:
+        recent = self._env.recent
+        for event in batch.events:
+            if event.type in RUN_TERMINAL_TYPES:
+                recent.ended(event, len(batch.records[event.seq - batch.first_seq].body))
+            elif event.type == "run_submitted":
+                recent.accepted(self.session_id, event.run_id or "")
 
     def _perform(self, effect: Effect) -> None:
         if isinstance(effect, StartRun):
@@ -409,6 +422,7 @@ class Worker:
         failure = await self._save_snapshot()
         if failure is None:
             failure = await _unless_nothing_written(self._store.trim(self.claim, before))
+            self._env.recent.forget(self.session_id)
         return before if failure is None else failure
 
     # ---- draining ----

@@ -169,6 +169,10 @@ class RecordingContext:
     def ended(self) -> bool:
         return self._ended
 
+    def cancel(self) -> None:
+        """Cancel the run, as its session would; ``execute`` tells when it has ended."""
+        self._scope.cancel()
+
     def end(self) -> None:
         """The run has ended: from now on ``emit`` raises RunEnded."""
         self._ended = True

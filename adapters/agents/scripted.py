@@ -42,6 +42,13 @@ def _check_seconds(_: object, attribute: attrs.Attribute[Any], value: Any) -> No
         raise InvalidArgument(f"{attribute.name} must be a number of at least 0, not {value!r}")
 
 
+def _check_count(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if type(value) is not int or value < 1:
+        raise InvalidArgument(
+            f"{attribute.name} must be a whole number of at least 1, not {value!r}"
+        )
+
+
 def _check_text(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
     if type(value) is not str:
         raise InvalidArgument(f"{attribute.name} must be a str, not {value!r}")
@@ -88,7 +95,7 @@ class Emit:
     type: str
     data: Data = None
     metadata: dict[str, Any] | None = attrs.field(default=None, kw_only=True)
-    count: int = attrs.field(default=1, kw_only=True)
+    count: int = attrs.field(default=1, kw_only=True, validator=_check_count)
 
 
 @attrs.frozen

@@ -6,7 +6,6 @@ import functools
 from typing import TYPE_CHECKING
 
 import trio
-
 from moorage.runtime.commands import GetStatus, Pause
 from moorage.runtime.errors import MoorageError, SessionHeld, StaleOwner, UnknownRun
 from moorage.runtime.ports import Snapshot
@@ -240,9 +239,7 @@ async def leased_session_is_held_until_the_lease_ends(open_store: OpenStore) -> 
         for _ in range(4):
             await trio.sleep(lease_seconds / 2)
             require_equal(list(await first.renew([author.claim])), [], "claims not kept")
-        await require_refused(
-            SessionHeld, "claiming a renewed session", lambda: second.claim("a")
-        )
+        await require_refused(SessionHeld, "claiming a renewed session", lambda: second.claim("a"))
         await trio.sleep(lease_seconds * 1.5)
         newer = await Author.of(second, "a")
 

@@ -12,7 +12,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import trio
-
 from moorage.runtime.codec import encode_event
 from moorage.runtime.errors import AdmissionClosed, MoorageError
 from moorage.runtime.ports import Claim, Record, Store, StoreReader
@@ -29,6 +28,8 @@ another object over the same content, as the next process, or one beside it, wou
 Check = Callable[[OpenStore], Awaitable[None]]
 
 PATIENCE_SECONDS = 60.0
+HINTS_MAX = 2_000
+"""Early returns of wait_news that one task puts up with."""
 OWNER = "the conformance suite"
 START_NS = 1_700_000_000_000_000_000
 STEP_NS = 1_000_000
@@ -82,7 +83,9 @@ def _innermost(error: BaseException) -> BaseException:
     if not isinstance(error, BaseExceptionGroup):
         return error
     found = [_innermost(inner) for inner in error.exceptions]
-    found.sort(key=lambda inner: (not isinstance(inner, Nonconformance), isinstance(inner, Exception)))
+    found.sort(
+        key=lambda inner: (not isinstance(inner, Nonconformance), isinstance(inner, Exception))
+    )
     return found[0]
 
 
@@ -136,6 +139,22 @@ def facts(session_id: str, **changes: Any) -> SessionInfo:
     return SessionInfo(session_id, **{**values, **changes})
 
 
+class Follower:
+    """Waits for news of one session, but not for ever: a hint may come early, not all the time."""
+
+    def __init__(self, reader: StoreReader, session_id: str) -> None:
+        self.reader = reader
+        self.session_id = session_id
+        self._turns_left = HINTS_MAX
+
+    async def wait(self, after: int, run_id: str | None = None) -> None:
+        self._turns_left -= 1
+        require(
+            self._turns_left > 0, f"wait_news returned {HINTS_MAX} times without what it waits for"
+        )
+        await self.reader.wait_news(self.session_id, after=after, run_id=run_id)
+
+
 class Author:
     """Owns a session and writes to it, continuing at its head."""
 
@@ -182,9 +201,7 @@ async def read_all(
             run_id=run_id,
             backwards=backwards,
         )
-        require(
-            len(page.events) <= limit, f"a page has {len(page.events)} events at limit {limit}"
-        )
+        require(len(page.events) <= limit, f"a page has {len(page.events)} events at limit {limit}")
         seqs = [event.seq for event in page.events]
         require(seqs == sorted(set(seqs)), f"a page is not ascending: {seqs[:20]}")
         if backwards:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any, NamedTuple
+import struct
+from typing import TYPE_CHECKING, NamedTuple
 
 import attrs
 from moorage.runtime import codec
@@ -30,6 +31,12 @@ ENDED = 1
 
 _INDEXED_TYPES = RUN_TERMINAL_TYPES | {"run_submitted"}
 _ARRAY_32 = b"\xdd"
+_INFO_SIZE = struct.Struct("<I")
+_MARK = struct.Struct("<IBHH")
+
+
+Encoded = tuple[list["Change"], list[bytes]]
+"""Changes, and the block that says each of them."""
 
 
 class RunMark(NamedTuple):
@@ -72,34 +79,20 @@ def session_hash(session_id: str) -> int:
     return int.from_bytes(digest, "little")
 
 
-_STORE_FIELDS = frozenset({"head_seq", "modified_at_ns"})
-_INFO_FIELDS = tuple(
-    (field.name, field.default)
-    for field in attrs.fields(SessionInfo)
-    if field.name not in _STORE_FIELDS
-)
-_INFO_NAMES = frozenset(name for name, _ in _INFO_FIELDS)
-
-
-def pack_info(info: SessionInfo) -> bytes:
-    """The info without what the store knows better; defaults are left out."""
-    fields: dict[str, Any] = {}
-    for name, default in _INFO_FIELDS:
-        value = getattr(info, name)
-        if value != default:
-            fields[name] = value
-    fields["state"] = info.state.value
-    return codec.pack(fields, "session info")
+_INFO_NAMES = frozenset(field.name for field in attrs.fields(SessionInfo))
 
 
 def unpack_info(body: bytes, *, head_seq: int, modified_at_ns: int) -> SessionInfo:
-    """Raises Damaged. Fields that this release does not know are ignored."""
+    """The info with what the store knows better. Raises Damaged. Fields that this release does
+    not know are ignored."""
     try:
         fields = codec.unpack(body)
         if not fields.keys() <= _INFO_NAMES:
             fields = {name: value for name, value in fields.items() if name in _INFO_NAMES}
         fields["state"] = SessionState(fields["state"])
-        return SessionInfo(head_seq=head_seq, modified_at_ns=modified_at_ns, **fields)
+        fields["head_seq"] = head_seq
+        fields["modified_at_ns"] = modified_at_ns
+        return SessionInfo(**fields)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise Damaged(f"the session's info cannot be decoded: {error!r}") from error
 
@@ -115,20 +108,24 @@ def info_flags(info: SessionInfo) -> int:
 
 def encode_events(
     session_id: str, first_seq: int, records: Sequence[Record], info: SessionInfo | None
-) -> list[tuple[Change, bytes]]:
+) -> Encoded:
     """The blocks of one append; the info rides on the last."""
     if len(records) <= BLOCK_RECORDS_MAX:
         bodies = [record.body for record in records]
         if sum(map(len, bodies)) <= BLOCK_BYTES_MAX:
-            return [_encode_events(session_id, first_seq, records, bodies, info)]
+            change, block = _encode_events(session_id, first_seq, records, bodies, info)
+            return [change], [block]
     parts = list(_split(records))
-    blocks = []
+    changes: list[Change] = []
+    blocks: list[bytes] = []
     for part in parts:
         bodies = [record.body for record in part]
         carried = info if part is parts[-1] else None
-        blocks.append(_encode_events(session_id, first_seq, part, bodies, carried))
+        change, block = _encode_events(session_id, first_seq, part, bodies, carried)
+        changes.append(change)
+        blocks.append(block)
         first_seq += len(part)
-    return blocks
+    return changes, blocks
 
 
 def _split(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
@@ -160,11 +157,8 @@ def _encode_events(
         for position, record in enumerate(records)
         if record.type in _INDEXED_TYPES and record.run_id is not None
     ]
-    packed = None if info is None else pack_info(info)
-    meta = b""
-    if packed is not None or marks:
-        rows = [[mark.seq - first_seq, *mark[1:]] for mark in marks]
-        meta = codec.pack([packed, rows], "marks")
+    packed = None if info is None else codec.encode_struct(info)
+    meta = _pack_meta(first_seq, packed, marks) if packed is not None or marks else b""
     count = len(records)
     flags = 0 if info is None else info_flags(info)
     time_ns = records[-1].time_ns if records else 0 if info is None else info.modified_at_ns
@@ -185,24 +179,50 @@ def _encode_events(
     return change, block
 
 
-def encode_snapshot(session_id: str, seq: int, body: bytes) -> tuple[Change, bytes]:
+def _pack_meta(first_seq: int, info: bytes | None, marks: list[RunMark]) -> bytes:
+    """Info size 4, info, then for each mark: position in the block 4, what 1, run id size 2, key
+    size 2, run id, key. A size is one more than the bytes, 0 where there is none."""
+    parts = [_INFO_SIZE.pack(0 if info is None else len(info) + 1), info or b""]
+    for seq, what, run_id, key in marks:
+        run, key_bytes = run_id.encode(), b"" if key is None else key.encode()
+        key_size = 0 if key is None else len(key_bytes) + 1
+        parts += (_MARK.pack(seq - first_seq, what, len(run) + 1, key_size), run, key_bytes)
+    return b"".join(parts)
+
+
+def _unpack_meta(first_seq: int, meta: memoryview) -> tuple[bytes | None, list[RunMark]]:
+    (size,) = _INFO_SIZE.unpack_from(meta)
+    at = _INFO_SIZE.size + max(size - 1, 0)
+    info = bytes(meta[_INFO_SIZE.size : at]) if size else None
+    marks = []
+    while at < len(meta):
+        position, what, run_size, key_size = _MARK.unpack_from(meta, at)
+        run_at = at + _MARK.size
+        key_at = run_at + run_size - 1
+        at = key_at + max(key_size - 1, 0)
+        key = str(meta[key_at:at], "utf-8") if key_size else None
+        marks.append(RunMark(first_seq + position, what, str(meta[run_at:key_at], "utf-8"), key))
+    return info, marks
+
+
+def encode_snapshot(session_id: str, seq: int, body: bytes) -> Encoded:
     block = fmt.pack_block(fmt.SNAPSHOT, session_id.encode(), seq, content=body)
-    return Change(fmt.SNAPSHOT, session_id, seq, len(block)), block
+    return [Change(fmt.SNAPSHOT, session_id, seq, len(block))], [block]
 
 
-def encode_cursor(session_id: str, name: str, seq: int) -> tuple[Change, bytes]:
+def encode_cursor(session_id: str, name: str, seq: int) -> Encoded:
     block = fmt.pack_block(fmt.CURSOR, session_id.encode(), seq, meta=name.encode())
-    return Change(fmt.CURSOR, session_id, seq, len(block), name=name), block
+    return [Change(fmt.CURSOR, session_id, seq, len(block), name=name)], [block]
 
 
-def encode_trim(session_id: str, oldest_seq: int) -> tuple[Change, bytes]:
+def encode_trim(session_id: str, oldest_seq: int) -> Encoded:
     block = fmt.pack_block(fmt.TRIM, session_id.encode(), oldest_seq)
-    return Change(fmt.TRIM, session_id, oldest_seq, len(block)), block
+    return [Change(fmt.TRIM, session_id, oldest_seq, len(block))], [block]
 
 
-def encode_tombstone(session_id: str, head_seq: int) -> tuple[Change, bytes]:
+def encode_tombstone(session_id: str, head_seq: int) -> Encoded:
     block = fmt.pack_block(fmt.TOMBSTONE, session_id.encode(), head_seq)
-    return Change(fmt.TOMBSTONE, session_id, head_seq, len(block)), block
+    return [Change(fmt.TOMBSTONE, session_id, head_seq, len(block))], [block]
 
 
 def decode_change(block: Block) -> Change:
@@ -212,11 +232,10 @@ def decode_change(block: Block) -> Change:
     name = ""
     try:
         if block.kind == fmt.EVENTS and len(block.meta):
-            info, rows = codec.unpack(block.meta)[:2]
-            marks = [RunMark(block.seq + row[0], *row[1:4]) for row in rows]
+            info, marks = _unpack_meta(block.seq, block.meta)
         elif block.kind == fmt.CURSOR:
             name = str(block.meta, "utf-8")
-    except (ValueError, TypeError) as error:
+    except (ValueError, struct.error) as error:
         raise Damaged(f"a block cannot be decoded: {error!r}") from error
     return Change(
         block.kind,

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import queue
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 import structlog
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 FRAME_BYTES_MAX = 8 * 2**20
 """A frame ends after the append that reaches this size; a larger append goes alone."""
 
+T = TypeVar("T")
+
 _log = structlog.get_logger("moorage.journal")
 
 
@@ -41,8 +44,8 @@ _log = structlog.get_logger("moorage.journal")
 class Pending:
     """One append on its way. ``error`` is set before its task is woken."""
 
-    changes: list[Change]
-    blocks: list[bytes]
+    changes: Sequence[Change]
+    blocks: Sequence[bytes]
     size: int
     task: trio.lowlevel.Task
     error: StoreFailed | None = None
@@ -84,15 +87,19 @@ class Target:
         self.file.sync()
         self.attested = self.end
 
+    def switch(self, file: File, number: int, end: int) -> None:
+        """Go on in another segment, which is durable up to ``end``."""
+        self.file, self.number = file, number
+        self.end = self.attested = end
+
     def sync(self) -> None:
         self.file.sync()
         self.attested = self.end
 
 
 class CommitLoop:
-    """``apply(change, offset)`` is called for each durable block, ``published(changes)`` after
-    each commit, ``between()`` when the loop is between two frames and may do other work with
-    the files. All on the trio thread."""
+    """``apply(change, offset)`` is called for each durable block, ``published(changes, end)``
+    after each commit, ``failed()`` after one that failed. All on the trio thread."""
 
     def __init__(
         self,
@@ -100,7 +107,6 @@ class CommitLoop:
         *,
         apply: Callable[[Change, int], None],
         published: Callable[[list[Change], int], None],
-        between: Callable[[], Awaitable[None]],
         failed: Callable[[], None],
     ) -> None:
         self.target = target
@@ -108,12 +114,12 @@ class CommitLoop:
         self.poison: StoreFailed | None = None
         self._apply = apply
         self._published = published
-        self._between = between
         self._failed = failed
         self._pending: deque[Pending] = deque()
         self._idle: trio.lowlevel.Task | None = None
-        self._wanted = False
+        self._errands: deque[Callable[[], Awaitable[None]]] = deque()
         self._stopping = False
+        self.stopped = trio.Event()
         self._jobs: queue.SimpleQueue[list[bytes] | None] = queue.SimpleQueue()
         self._result: BaseException | None = None
         self._waiting: trio.lowlevel.Task | None = None
@@ -140,10 +146,46 @@ class CommitLoop:
             trio.lowlevel.reschedule(self._idle)
             self._idle = None
 
-    def want_between(self) -> None:
-        """Have ``between`` called soon, even if nothing is appended."""
-        self._wanted = True
+    def fail(self, cause: BaseException) -> StoreFailed:
+        """Refuse every write from now on."""
+        failure = StoreFailed(
+            f"the log could not be made durable and its outcome is unknown: {cause!r}; "
+            "everything is refused until the store is opened again",
+            poisoned=True,
+        )
+        failure.__cause__ = cause
+        if self.poison is None:
+            self.poison = failure
+            _log.error("journal is poisoned", error=repr(cause))
+        return failure
+
+    async def settle(self) -> None:
+        """Return when everything that is on its way now has succeeded or failed."""
+        pending = Pending([], [], 0, trio.lowlevel.current_task())
+        self._pending.append(pending)
         self.wake()
+        await trio.lowlevel.wait_task_rescheduled(_never_aborted)
+
+    async def between_frames(self, errand: Callable[[], Awaitable[T]]) -> T:
+        """Run something while no frame is being written; appends wait meanwhile."""
+        result: list[T] = []
+        error: list[BaseException] = []
+        done = trio.Event()
+
+        async def run() -> None:
+            try:
+                result.append(await errand())
+            except BaseException as problem:
+                error.append(problem)
+            done.set()
+
+        self._errands.append(run)
+        self.wake()
+        with trio.CancelScope(shield=True):
+            await done.wait()
+        if error:
+            raise error[0]
+        return result[0]
 
     def stop(self) -> None:
         """Let ``run`` return once nothing is pending."""
@@ -161,12 +203,12 @@ class CommitLoop:
                     await self._run()
                 finally:
                     self._jobs.put(None)
+                    self.stopped.set()
 
     async def _run(self) -> None:
         while True:
-            if self._wanted:
-                self._wanted = False
-                await self._between()
+            while self._errands:
+                await self._errands.popleft()()
             if not self._pending:
                 if self._stopping:
                     return
@@ -176,7 +218,7 @@ class CommitLoop:
             await self._commit(self._take())
 
     def _take(self) -> list[Pending]:
-        batch = []
+        batch: list[Pending] = []
         size = FRAME_HEADER_SIZE
         while self._pending:
             size += self._pending[0].size
@@ -186,18 +228,25 @@ class CommitLoop:
         return batch
 
     async def _commit(self, batch: list[Pending]) -> None:
+        blocks = [block for pending in batch for block in pending.blocks]
         if self.poison is not None:
             self._refuse(batch, self.poison, written=False)
             return
+        if not blocks:
+            _wake(batch)
+            return
         offset = self.target.end + FRAME_HEADER_SIZE
         self._waiting = trio.lowlevel.current_task()
-        self._jobs.put([block for pending in batch for block in pending.blocks])
+        self._jobs.put(blocks)
         await trio.lowlevel.wait_task_rescheduled(_never_aborted)
         result, self._result = self._result, None
-        if result is not None:
-            self._commit_failed(batch, result)
-            return
-        self._commit_done(batch, offset)
+        if result is None:
+            try:
+                self._commit_done(batch, offset)
+                return
+            except Exception as error:  # a bug of ours: nobody may wait for ever because of it
+                result = error
+        self._commit_failed(batch, result)
 
     def _commit_done(self, batch: list[Pending], offset: int) -> None:
         counts = self.counts
@@ -207,33 +256,28 @@ class CommitLoop:
         apply = self._apply
         done: list[Change] = []
         for pending in batch:
-            for change in pending.changes:
-                apply(change, offset)
-                offset += change.length
-                counts.records += change.events
             done += pending.changes
-            trio.lowlevel.reschedule(pending.task)
+        for change in done:
+            apply(change, offset)
+            offset += change.length
+            counts.records += change.events
         self._published(done, self.target.end)
+        _wake(batch)
 
     def _commit_failed(self, batch: list[Pending], error: BaseException) -> None:
         self.counts.failed += 1
         poisoned = not isinstance(error, _Cut)
         cause = error if poisoned else error.__cause__
         if poisoned:
-            failure = StoreFailed(
-                f"a write to the log failed and its outcome is unknown: {cause}; "
-                "everything is refused until the store is opened again",
-                poisoned=True,
-            )
-            self.poison = failure
+            failure = self.fail(error)
         else:
             failure = StoreFailed(
                 f"the log could not be written: {cause}; nothing was kept, the same may be tried "
                 "again when there is room",
                 written=False,
             )
-        failure.__cause__ = cause
-        _log.error("journal write failed", poisoned=poisoned, error=repr(cause))
+            failure.__cause__ = cause
+            _log.error("journal write failed and was undone", error=repr(cause))
         self._refuse(batch, failure, written=failure.written)
         # what waits behind may build upon what failed
         self._refuse(self._pending, failure, written=False)
@@ -279,6 +323,11 @@ class CommitLoop:
 
 class _Cut(Exception):
     """The write failed (see the cause) and what was left of it is gone."""
+
+
+def _wake(batch: Iterable[Pending]) -> None:
+    for pending in batch:
+        trio.lowlevel.reschedule(pending.task)
 
 
 def _never_aborted(_: Any) -> trio.lowlevel.Abort:

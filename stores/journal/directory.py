@@ -65,6 +65,10 @@ class Directory:
         kind = change.kind
         if kind == fmt.EVENTS:
             self._apply_events(entry, change)
+        elif kind == fmt.TOMBSTONE:
+            self._apply_tombstone(entry, change)
+        elif not entry.info:
+            pass  # a cursor that was on its way while the session was deleted
         elif kind == fmt.SNAPSHOT:
             entry.snapshot_seq = change.seq
             entry.snapshot_place = place
@@ -74,8 +78,6 @@ class Directory:
             entry.cursors[change.name] = change.seq
         elif kind == fmt.TRIM:
             entry.oldest_seq = change.seq
-        else:
-            self._apply_tombstone(entry, change)
         return entry
 
     def put(self, session_id: str, entry: Entry) -> None:
@@ -90,7 +92,8 @@ class Directory:
         if change.events:
             entry.head_seq = change.seq + change.events - 1
             self.entries.move_to_end(session_id)
-        entry.modified_ns = change.time_ns
+        if change.events or not entry.info:
+            entry.modified_ns = change.time_ns
         if change.info is not None:
             self.existing += not entry.info
             entry.info = change.info

@@ -33,6 +33,14 @@ def find_recent_run(view: View, run_id: str) -> tuple[int, int]:
     return submitted, ended
 
 
+def may_have_ended(view: View, run_id: str, *, after: int) -> bool:
+    """Whether the run's last event may be behind ``after``, as far as memory can tell."""
+    if find_recent_run(view, run_id)[1]:
+        return True
+    parts = view.memory_parts()
+    return not parts or parts[-1].first_seq > after + 1
+
+
 def find_run(view: View, run_id: str) -> tuple[int, int]:
     """A run's first and last seq; (0, ...) if it is unknown, (..., 0) while it is unfinished."""
     submitted, ended = find_recent_run(view, run_id)

@@ -13,7 +13,7 @@ from .format import Damaged
 from .paging import Query
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from moorage.runtime.ports import Page, Snapshot, StoredRun
     from moorage.runtime.sessions import SessionInfo
@@ -42,6 +42,9 @@ class Reads:
         self._refresh = refresh
         self._threads = trio.CapacityLimiter(READ_THREADS_MAX)
 
+    def state(self) -> State:
+        return self._current()
+
     def info(self, session_id: str) -> SessionInfo | None:
         entry = self._current().directory.entries.get(session_id)
         if entry is None or not entry.info:
@@ -56,7 +59,7 @@ class Reads:
 
     async def sessions(
         self, *, prefix: str, tags: dict[str, str] | None, needs_worker: bool
-    ) -> AsyncIterator[SessionInfo]:
+    ) -> AsyncGenerator[SessionInfo]:
         directory = self._current().directory
         source = directory.needing_worker if needs_worker else directory.entries
         for count, session_id in enumerate(list(reversed(source))):

@@ -75,6 +75,42 @@ def load_durable(disk: Disk, layout: Layout) -> DurableEnd | None:
 
 def replay(disk: Disk, layout: Layout, manifest: Manifest) -> Replay:
     """Build the state; changes nothing. Raises CorruptLog, StoreFailed and OSError."""
+    state, sealed = _replay_up_to_active(disk, layout, manifest)
+    result = _replay_active(disk, layout, manifest, state)
+    result.frames += sealed[0]
+    result.bytes += sealed[1]
+    return result
+
+
+def replay_for_reader(
+    disk: Disk, layout: Layout, manifest: Manifest, durable: DurableEnd | None, *, alive: bool
+) -> State:
+    """The state as a reader may see it: to the durable offset while an owner is ``alive``, and to
+    the end of what is good when none is. Raises CorruptLog, StoreFailed and OSError."""
+    if not alive:
+        return replay(disk, layout, manifest).state
+    state, _ = _replay_up_to_active(disk, layout, manifest)
+    number = manifest.active.number
+    start = state.end = _active_start(manifest)
+    if durable is None or durable.number != number or durable.offset < start:
+        return state
+    file = state.files.log(number)
+    try:
+        for frame in frames(
+            file, log_id=manifest.log_id, number=number, start=start, end=durable.offset
+        ):
+            apply_frame(state, frame)
+            state.end += frame.frame.length
+    except FrameDamaged as damage:
+        path = str(layout.segment(number))
+        raise CorruptLog(file=path, offset=damage.offset, reason=damage.reason) from None
+    return state
+
+
+def _replay_up_to_active(
+    disk: Disk, layout: Layout, manifest: Manifest
+) -> tuple[State, tuple[int, int]]:
+    """The state before the active segment, and how many (frames, bytes) were replayed."""
     check_segments(disk, layout, manifest)
     directory = Directory()
     if manifest.directory:
@@ -82,20 +118,24 @@ def replay(disk: Disk, layout: Layout, manifest: Manifest) -> Replay:
     files = Files(disk, layout, manifest.log_id)
     replayed = [segment for segment in manifest.segments if segment.high >= manifest.replay_place]
     state = State(files, _up_to(manifest, replayed[0]), directory)
-    total_frames = total_bytes = 0
+    count = size = 0
     for segment in replayed[:-1]:
-        start = manifest.replay_offset if segment.high == manifest.replay_place else 0
-        count, size = _replay_sealed(files, segment, state, start)
-        total_frames += count
-        total_bytes += size
+        start = SEGMENT_HEADER_SIZE
+        if segment.high == manifest.replay_place:
+            start = manifest.replay_offset
+        count += _replay_sealed(files, segment, state, start)
+        size += (segment.end or start) - start
         following = manifest.segments[manifest.segments.index(segment) + 1]
         state.rotate(_up_to(manifest, following))
         if segment.index_end == segment.end:
             state.sealed(state.segments)
-    result = _replay_active(disk, layout, manifest, state)
-    result.frames += total_frames
-    result.bytes += total_bytes
-    return result
+    return state, (count, size)
+
+
+def _active_start(manifest: Manifest) -> int:
+    if manifest.active.high == manifest.replay_place:
+        return manifest.replay_offset
+    return SEGMENT_HEADER_SIZE
 
 
 def _up_to(manifest: Manifest, last: Segment) -> tuple[Segment, ...]:
@@ -124,9 +164,8 @@ def check_segments(disk: Disk, layout: Layout, manifest: Manifest) -> None:
             file.close()
 
 
-def _replay_sealed(files: Files, segment: Segment, state: State, start: int) -> tuple[int, int]:
+def _replay_sealed(files: Files, segment: Segment, state: State, start: int) -> int:
     assert segment.end is not None
-    start = start or SEGMENT_HEADER_SIZE
     file = files.log(segment.number)
     count = 0
     found = frames(file, log_id=files.log_id, number=segment.number, start=start, end=segment.end)
@@ -137,7 +176,7 @@ def _replay_sealed(files: Files, segment: Segment, state: State, start: int) -> 
     except FrameDamaged as damage:
         path = str(files.layout.segment(segment.number))
         raise CorruptLog(file=path, offset=damage.offset, reason=damage.reason) from None
-    return count, segment.end - start
+    return count
 
 
 def apply_frame(state: State, frame: FrameBytes) -> list[Change]:
@@ -159,10 +198,7 @@ def _replay_active(disk: Disk, layout: Layout, manifest: Manifest, state: State)
     path = str(layout.segment(active.number))
     file = state.files.log(active.number)
     size = file.size()
-    start = SEGMENT_HEADER_SIZE
-    if active.high == manifest.replay_place:
-        start = manifest.replay_offset
-    attested = start
+    start = attested = _active_start(manifest)
     durable = load_durable(disk, layout)
     if durable is not None and durable.synced and durable.number == active.number:
         attested = max(attested, durable.offset)

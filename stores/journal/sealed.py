@@ -125,7 +125,7 @@ class SealedIndex:
         """(first seq, last seq) of a run, 0 where it is not in this segment."""
         wanted = name_hash(session_id, "run", run_id)
         for raw in self._rows_with(wanted, self._runs_at, self.runs, _RUN.size):
-            return _RUN.unpack(raw)[1:]  # type: ignore[return-value]
+            return _RUN.unpack(raw)[1:]
         return 0, 0
 
     def find_key(self, session_id: str, key: str) -> int:

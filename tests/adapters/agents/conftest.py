@@ -4,13 +4,16 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import trio
 from moorage.adapters.agents.conformance import child_processes
 from moorage.adapters.agents.watcher import WATCHER
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
 
 
 def running(pid: int) -> bool:
@@ -28,7 +31,7 @@ def wait_gone() -> Callable[..., object]:
 
     async def wait(*pids: int, seconds: float = 1.0) -> None:
         with trio.fail_after(seconds):
-            while any(running(pid) for pid in pids):
+            while any(running(pid) for pid in pids):  # noqa: ASYNC110 - not our children
                 await trio.sleep(0.005)
 
     return wait

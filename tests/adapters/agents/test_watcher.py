@@ -13,8 +13,6 @@ from moorage.adapters.agents import ProcessAgent, ProcessLimitReached, ProcessNo
 from moorage.adapters.agents.recording import RecordingContext, execute
 from moorage.adapters.agents.watcher import WATCHER, Watcher
 
-SLEEPER = [sys.executable, "-I", "-S", "-c", "print(1, flush=True); import time; time.sleep(600)"]
-
 
 @pytest.fixture
 def watcher():
@@ -126,7 +124,7 @@ async def test_a_group_reserved_by_who_died_cannot_be_joined_any_more(parent, wa
     await wait_gone(watcher_pid, seconds=2)
 
     with pytest.raises(PermissionError):
-        subprocess.Popen(["true"], process_group=group).wait()
+        subprocess.Popen(["true"], process_group=group)  # noqa: ASYNC220
 
 
 def test_a_reserved_group_exists_and_is_empty_until_somebody_joins(watcher):

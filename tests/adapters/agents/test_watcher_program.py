@@ -67,7 +67,7 @@ def test_hanging_up_kills_every_group_that_is_not_done(program, sleeper):
     # the killed one is our child: the group lives on as a zombie until we have reaped it
     program.ours.close()
 
-    assert -signal.SIGKILL == killed.wait(timeout=1)
+    assert killed.wait(timeout=1) == -signal.SIGKILL
     assert program.process.wait(timeout=10) == 0
     assert spared.poll() is None
 
@@ -78,7 +78,7 @@ def test_a_group_made_elsewhere_can_be_watched(program, sleeper):
 
     program.ours.close()
 
-    assert -signal.SIGKILL == process.wait(timeout=1)
+    assert process.wait(timeout=1) == -signal.SIGKILL
 
 
 def test_commands_may_arrive_in_pieces(program):

@@ -1,0 +1,225 @@
+"""Renderers: events in, text out. They keep no events and never do I/O.
+
+``compact`` is one line per event, streamed text flows together; ``verbose`` shows all of an event;
+``jsonl`` is one reversible JSON object per line. ``render`` may leave a line open that the next
+call continues; ``finish`` closes it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from moorage.runtime.errors import InvalidArgument
+from moorage.runtime.events import RUN_TERMINAL_TYPES, SESSION_TYPES
+
+from .reversible_json import dump_line, event_to_json
+from .text import clock, flowing, one_line, pretty, summary, timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import tzinfo
+
+    from moorage.runtime.events import Event
+
+Format = Literal["compact", "verbose", "jsonl"]
+FORMATS: tuple[Format, ...] = ("compact", "verbose", "jsonl")
+
+_RUN_CHARS = 6
+"""Of a run's id, from its random end: enough to tell runs of a screen apart."""
+_SUMMARY_CHARS = 200
+_SECOND_NS = 1_000_000_000
+
+
+class Renderer(Protocol):
+    """Turns events into text."""
+
+    def render(self, events: Iterable[Event]) -> str:
+        """The text of these events, which follow those of the last call."""
+        ...
+
+    def finish(self) -> str:
+        """What is left to write when no more events come."""
+        ...
+
+
+def renderer(format: str, *, color: bool = False, zone: tzinfo | None = None) -> Renderer:
+    """A renderer by the name of its format. Times are in ``zone`` (None: local time).
+
+    Raises InvalidArgument for an unknown format.
+    """
+    if format == "compact":
+        return CompactRenderer(color=color, zone=zone)
+    if format == "verbose":
+        return VerboseRenderer(color=color, zone=zone)
+    if format == "jsonl":
+        return JsonLinesRenderer()
+    raise InvalidArgument(f"format must be one of {', '.join(FORMATS)}, not {format!r}")
+
+
+class JsonLinesRenderer:
+    """One object per line, see reversible_json for the keys."""
+
+    def render(self, events: Iterable[Event]) -> str:
+        return "".join([dump_line(event_to_json(event)) for event in events])
+
+    def finish(self) -> str:
+        return ""
+
+
+_DIM = "2"
+_CODES = {
+    "run_completed": "32",
+    "run_failed": "31",
+    "run_timed_out": "31",
+    "run_interrupted": "33",
+    "run_cancelled": "33",
+    "run_cancel_requested": "33",
+    "run_requeued": "33",
+    "error_occurred": "31",
+    "tool_call_failed": "31",
+}
+
+
+class _Paint:
+    """Terminal attributes by hand: rich takes ten times as long, and a backlog may be long."""
+
+    def __init__(self, color: bool) -> None:
+        self._color = color
+
+    def __call__(self, code: str | None, text: str) -> str:
+        return f"\x1b[{code}m{text}\x1b[0m" if self._color and code and text else text
+
+    def type(self, event: Event, text: str) -> str:
+        code = _CODES.get(event.type)
+        if code is None:
+            code = "36" if event.type in SESSION_TYPES else None
+        return self(code, text)
+
+
+class CompactRenderer:
+    """``seq time type run summary``; the deltas of a run flow on in one line."""
+
+    def __init__(self, *, color: bool = False, zone: tzinfo | None = None) -> None:
+        self._paint = _Paint(color)
+        self._zone = zone
+        self._flowing: str | None = None
+        self._open = False
+
+    def render(self, events: Iterable[Event]) -> str:
+        parts: list[str] = []
+        for event in events:
+            if event.type == "message_streamed" and isinstance(event.data, dict):
+                delta = event.data.get("delta")
+                if isinstance(delta, str):
+                    self._flow(event, delta, parts)
+                    continue
+            self._close(parts)
+            text = _describe(event)
+            parts.append(f"{self._begin(event)} {text}".rstrip() + "\n")
+        return "".join(parts)
+
+    def finish(self) -> str:
+        parts: list[str] = []
+        self._close(parts)
+        return "".join(parts)
+
+    def _begin(self, event: Event) -> str:
+        paint = self._paint
+        time = paint(_DIM, clock(event.time_ns, self._zone))
+        run = paint(_DIM, f"{(event.run_id or '-')[-_RUN_CHARS:]:>{_RUN_CHARS}}")
+        type = paint.type(event, f"{one_line(event.type):<20}")
+        return f"{event.seq:>6} {time} {run} {type}"
+
+    def _flow(self, event: Event, delta: str, parts: list[str]) -> None:
+        if self._open and self._flowing != event.run_id:
+            self._close(parts)
+        self._flowing = event.run_id
+        for number, line in enumerate(delta.split("\n")):
+            if number:
+                self._close(parts)
+            if line:
+                if not self._open:
+                    parts.append(self._begin(event) + " ")
+                    self._open = True
+                parts.append(flowing(line))
+
+    def _close(self, parts: list[str]) -> None:
+        if self._open:
+            parts.append("\n")
+            self._open = False
+
+
+class VerboseRenderer:
+    """A heading with full id and time, then all of the data."""
+
+    def __init__(self, *, color: bool = False, zone: tzinfo | None = None) -> None:
+        self._paint = _Paint(color)
+        self._zone = zone
+
+    def render(self, events: Iterable[Event]) -> str:
+        parts: list[str] = []
+        for event in events:
+            type = self._paint.type(event, one_line(event.type))
+            facts = [timestamp(event.time_ns, self._zone)]
+            if event.run_id is not None:
+                facts.append(one_line(event.run_id))
+            if event.version != 1:
+                facts.append(f"version {event.version}")
+            parts.append(f"#{event.seq} {type}  {self._paint(_DIM, '  '.join(facts))}\n")
+            if event.data is not None and event.data != {}:
+                parts.append(_indented(pretty(event.data)))
+            if event.metadata:
+                parts.append(_indented("metadata " + pretty(event.metadata)))
+        return "".join(parts)
+
+    def finish(self) -> str:
+        return ""
+
+
+def _indented(text: str) -> str:
+    return "".join(f"    {line}\n" for line in text.split("\n"))
+
+
+def _describe(event: Event) -> str:
+    """What happened, in a few words."""
+    data = event.data
+    if not isinstance(data, dict):
+        return summary(data, _SUMMARY_CHARS)
+    if event.type == "run_submitted":
+        return summary(data.get("input"), _SUMMARY_CHARS)
+    if event.type in ("run_started", "run_requeued"):
+        return f"attempt {data.get('attempt')}"
+    if event.type in RUN_TERMINAL_TYPES:
+        return _describe_end(event)
+    if event.type == "run_cancel_requested":
+        return _problem(data.get("error"))
+    if event.type == "error_occurred" and "message" in data:
+        return _problem(data)
+    for name in ("content", "text"):
+        if event.type.startswith("message_") and isinstance(data.get(name), str):
+            return summary(data[name], _SUMMARY_CHARS)
+    return summary(data, _SUMMARY_CHARS)
+
+
+def _describe_end(event: Event) -> str:
+    data = event.data
+    started = data.get("started_at_ns")
+    took = f"{(event.time_ns - started) / _SECOND_NS:.1f} s" if isinstance(started, int) else ""
+    if event.type == "run_completed":
+        what = describe_output(data.get("output"))
+    else:
+        what = _problem(data.get("error"))
+    return "  ".join(part for part in (took, what) if part)
+
+
+def describe_output(output: object, width: int = _SUMMARY_CHARS) -> str:
+    """A run's output in a few words: its text if it has some, without what every run has."""
+    if isinstance(output, dict) and isinstance(output.get("content"), str) and output["content"]:
+        return summary(output["content"].strip(), width)
+    return summary(output, width)
+
+
+def _problem(problem: object) -> str:
+    if not isinstance(problem, dict):
+        return summary(problem, _SUMMARY_CHARS)
+    return summary(f"{problem.get('code', '')}: {problem.get('message', '')}", _SUMMARY_CHARS)

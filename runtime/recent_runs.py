@@ -1,0 +1,101 @@
+"""Runs of sessions that this process owns, as the log had them a moment ago.
+
+Waiting for a run is the most frequent read there is. A worker tells here, after each durable
+append, which runs were accepted and which ended; a wait finds the terminal event, or parks until
+it is told, without asking the store. What is not here (older, trimmed, owned elsewhere) is read
+from the log. Outcomes are bounded by their encoded bytes; the oldest go first.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .events import Event
+
+Tasks = dict[trio.lowlevel.Task, None]
+
+
+@attrs.frozen
+class RecentRunsStatistics:
+    unfinished: int
+    outcomes: int
+    bytes: int
+    bytes_max: int
+
+
+class RecentRuns:
+    def __init__(self, bytes_max: int) -> None:
+        self._bytes_max = bytes_max
+        self._bytes = 0
+        self._unfinished: dict[str, dict[str, Tasks | None]] = {}
+        self._ended: OrderedDict[tuple[str, str], tuple[Event, int]] = OrderedDict()
+
+    def own(self, session_id: str, unfinished: Iterable[str]) -> None:
+        """A worker owns the session from now on; these runs are unfinished."""
+        self._unfinished[session_id] = dict.fromkeys(unfinished)
+
+    def disown(self, session_id: str) -> None:
+        """The worker is gone; whoever waits looks into the log."""
+        for tasks in self._unfinished.pop(session_id, {}).values():
+            _wake(tasks)
+
+    def forget(self, session_id: str) -> None:
+        """The session was trimmed or deleted: let the log say what is left."""
+        for key in [key for key in self._ended if key[0] == session_id]:
+            self._bytes -= self._ended.pop(key)[1]
+
+    def accepted(self, session_id: str, run_id: str) -> None:
+        """run_submitted is durable."""
+        self._unfinished[session_id][run_id] = None
+
+    def ended(self, event: Event, size: int) -> None:
+        """A run's terminal event, of ``size`` encoded bytes, is durable."""
+        run_id = event.run_id or ""
+        tasks = self._unfinished[event.session_id].pop(run_id, None)
+        if size <= self._bytes_max:
+            self._ended[event.session_id, run_id] = event, size
+            self._bytes += size
+            while self._bytes > self._bytes_max:
+                self._bytes -= self._ended.popitem(last=False)[1][1]
+        _wake(tasks)
+
+    def outcome(self, session_id: str, run_id: str) -> Event | None:
+        """The run's terminal event, if it is here."""
+        found = self._ended.get((session_id, run_id))
+        return None if found is None else found[0]
+
+    async def wait(self, session_id: str, run_id: str) -> bool:
+        """Return True when the run has ended or its worker is gone; False, at once, if nothing
+        is known about it here."""
+        runs = self._unfinished.get(session_id)
+        if runs is None or run_id not in runs:
+            return False
+        tasks = runs[run_id]
+        if tasks is None:
+            tasks = runs[run_id] = {}
+        task = trio.lowlevel.current_task()
+        tasks[task] = None
+        waiting = tasks
+
+        def abort(raise_cancel: Any) -> trio.lowlevel.Abort:
+            del waiting[task]
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+        return True
+
+    def statistics(self) -> RecentRunsStatistics:
+        unfinished = sum(len(runs) for runs in self._unfinished.values())
+        return RecentRunsStatistics(unfinished, len(self._ended), self._bytes, self._bytes_max)
+
+
+def _wake(tasks: Tasks | None) -> None:
+    for task in tasks or ():
+        trio.lowlevel.reschedule(task)

@@ -1,0 +1,283 @@
+"""What is kept and what is forgotten: restarts, snapshots, named cursors, trim and delete."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+
+from moorage.runtime.errors import CursorExpired, MoorageError, StaleOwner, UnknownSession
+from moorage.runtime.ports import Snapshot, StoreReader
+
+from .scenario import (
+    Author,
+    Check,
+    OpenStore,
+    check,
+    facts,
+    listed,
+    note,
+    notes,
+    numbers,
+    opened,
+    read_all,
+    require,
+    require_equal,
+    require_refused,
+)
+
+
+@check
+async def everything_is_there_after_a_restart(open_store: OpenStore) -> None:
+    """What was acknowledged is there after closing and opening, time and again, and the numbering
+    goes on."""
+    last = 0
+    for _ in range(4):
+        async with opened(open_store) as store:
+            author = await Author.of(store, "a")
+            require_equal(author.head_seq, last, "head_seq in the claim after a restart")
+            await author.write(*notes(last + 1, last + 3))
+            await author.write(note(last + 4), info=facts("a", summary=f"until {last + 4}"))
+            last += 4
+    async with opened(open_store) as store:
+        require_equal(await numbers(store, "a"), [(n, n) for n in range(1, last + 1)], "events")
+        info = await store.info("a")
+        assert info is not None
+        require_equal((info.summary, info.head_seq), (f"until {last}", last), "info")
+
+
+@check
+async def reader_needs_no_owner(open_store: OpenStore) -> None:
+    """reading() works while nobody has the store open, and sees everything that was written."""
+    async with opened(open_store) as store:
+        author = await Author.of(store, "a")
+        await author.write(*notes(1, 3))
+        await store.save_cursor("a", "c", 2)
+        await store.save_snapshot(author.claim, Snapshot(3, b"state"))
+    async with open_store().reading() as reader:
+        require_equal(await numbers(reader, "a"), [(n, n) for n in (1, 2, 3)], "events")
+        require_equal(await reader.cursor("a", "c"), 2, "cursor")
+        require_equal(await reader.snapshot("a"), Snapshot(3, b"state"), "snapshot")
+        require_equal(await listed(reader.sessions()), ["a"], "sessions")
+
+
+@check
+async def snapshot_is_replaced(open_store: OpenStore) -> None:
+    """save_snapshot replaces the snapshot, and the last one is there after a restart."""
+    async with opened(open_store) as store:
+        author = await Author.of(store, "a")
+        await author.write(*notes(1, 5))
+        require_equal(await store.snapshot("a"), None, "snapshot before the first")
+        await store.save_snapshot(author.claim, Snapshot(3, b"three"))
+        require_equal(await store.snapshot("a"), Snapshot(3, b"three"), "snapshot")
+        await store.save_snapshot(author.claim, Snapshot(5, b"\x00five" * 100))
+        require_equal(await store.snapshot("a"), Snapshot(5, b"\x00five" * 100), "snapshot")
+    async with opened(open_store) as store:
+        claim = await store.claim("a")
+        require_equal(claim.snapshot, Snapshot(5, b"\x00five" * 100), "snapshot after a restart")
+
+
+@check
+async def snapshot_is_never_ahead_of_the_head(open_store: OpenStore) -> None:
+    """A snapshot's seq is at most the head: one from the future is not kept."""
+    async with opened(open_store) as store:
+        author = await Author.of(store, "a")
+        await author.write(*notes(1, 2))
+        with contextlib.suppress(MoorageError):
+            await store.save_snapshot(author.claim, Snapshot(3, b"future"))
+        require_equal(await store.snapshot("a"), None, "snapshot from the future")
+    async with opened(open_store) as store:
+        require_equal((await store.claim("a")).snapshot, None, "snapshot after a restart")
+
+
+@check
+async def named_cursors_are_kept(open_store: OpenStore) -> None:
+    """A named cursor is durable when save_cursor returns; names are independent, also between
+    sessions; an unknown session raises UnknownSession."""
+    async with opened(open_store) as store:
+        for session_id in ("a", "b"):
+            await (await Author.of(store, session_id)).write(*notes(1, 5))
+        await store.save_cursor("a", "one", 1)
+        await store.save_cursor("a", "two", 5)
+        await store.save_cursor("b", "one", 3)
+        await store.save_cursor("a", "one", 4)
+        require_equal(await store.cursor("a", "one"), 4, "cursor")
+        await require_refused(
+            UnknownSession, "a cursor of an unknown session", lambda: store.save_cursor("c", "x", 0)
+        )
+    async with opened(open_store) as store, store.reading() as beside:
+        for reader in (store, beside):
+            found = [
+                await reader.cursor(*name)
+                for name in (("a", "one"), ("a", "two"), ("b", "one"), ("b", "two"), ("c", "x"))
+            ]
+            require_equal(found, [4, 5, 3, None, None], "cursors")
+
+
+async def _require_trimmed(reader: StoreReader) -> None:
+    for after in (0, 4):
+        error = await require_refused(
+            CursorExpired,
+            f"reading after={after}",
+            functools.partial(reader.read, "a", after=after),
+        )
+        require_equal(getattr(error, "oldest_seq", None), 6, "oldest_seq in the error")
+    require_equal(await numbers(reader, "a", after=5), [(n, n) for n in range(6, 11)], "events")
+    page = await reader.read("a", after=5)
+    require_equal((page.oldest_seq, page.head_seq), (6, 10), "oldest_seq and head_seq")
+    backwards = await read_all(reader, "a", limit=2, backwards=True)
+    require_equal([event.seq for event in backwards], [6, 7, 8, 9, 10], "events read backwards")
+    page = await reader.read("a", before=6, backwards=True)
+    require_equal(page.events, [], "events before the oldest, backwards")
+    of_run = await read_all(reader, "a", after=5, run_id="kept")
+    require_equal([event.seq for event in of_run], [6, 8], "events of a run that is kept")
+    require_equal(await reader.find_run("a", "trimmed"), None, "a run that was trimmed away")
+    run = await reader.find_run("a", "kept")
+    require(run is not None and run.ended is not None, "a run behind the trim was not found")
+    require_equal(await reader.find_key("a", "k2"), "kept", "key of a run behind the trim")
+    require(
+        await reader.find_key("a", "k1") in (None, "trimmed"), "a trimmed key gives another run"
+    )
+
+
+@check
+async def trimmed_events_are_gone(open_store: OpenStore) -> None:
+    """After trim(before) reading from below raises CursorExpired with the oldest seq; the rest,
+    its runs and keys stay; backwards reading ends at the oldest; the numbering goes on. All of it
+    after a restart too."""
+    async with opened(open_store) as store:
+        author = await Author.of(store, "a")
+        await author.write(note(1), note(2, "run_submitted", "trimmed", key="k1"), note(3))
+        await author.write(note(4, "run_completed", "trimmed"), note(5))
+        await author.write(note(6, "run_submitted", "kept", key="k2"), note(7))
+        await author.write(note(8, "run_completed", "kept"), note(9), note(10))
+        await store.trim(author.claim, 3)
+        await store.trim(author.claim, 6)
+        await store.trim(author.claim, 2)  # that is gone already
+        await _require_trimmed(store)
+    async with opened(open_store) as store, store.reading() as beside:
+        require_equal((await store.claim("a")).oldest_seq, 6, "oldest_seq in the claim")
+        await _require_trimmed(store)
+        await _require_trimmed(beside)
+
+
+@check
+async def everything_may_be_trimmed(open_store: OpenStore) -> None:
+    """trim(head + 1) leaves an empty session that keeps its head, its info and its numbering."""
+    async with opened(open_store) as store:
+        author = await Author.of(store, "a")
+        await author.write(*notes(1, 4), info=facts("a", summary="kept"))
+        await store.trim(author.claim, 5)
+        page = await store.read("a", after=4)
+        require_equal((page.events, page.head_seq, page.oldest_seq), ([], 4, 5), "empty page")
+    async with opened(open_store) as store:
+        info = await store.info("a")
+        assert info is not None
+        require_equal((info.head_seq, info.summary), (4, "kept"), "info")
+        author = await Author.of(store, "a")
+        require_equal((author.head_seq, author.claim.oldest_seq), (4, 5), "claim")
+        await author.write(note(5))
+        require_equal(await numbers(store, "a", after=4), [(5, 5)], "events")
+
+
+async def _write_a_life(author: Author, run_id: str) -> None:
+    await author.write(
+        note(1, "run_submitted", run_id, key="k"), note(2, "run_completed", run_id), note(3)
+    )
+    await author.store.save_cursor("a", "c", 2)
+    await author.store.save_snapshot(author.claim, Snapshot(author.head_seq, b"state"))
+
+
+async def _require_unknown(reader: StoreReader) -> None:
+    await require_refused(UnknownSession, "reading a deleted session", lambda: reader.read("a"))
+    require_equal(await reader.info("a"), None, "info of a deleted session")
+    require_equal(await reader.find_run("a", "r1"), None, "a run of a deleted session")
+    require_equal(await reader.find_key("a", "k"), None, "a key of a deleted session")
+    require_equal(await reader.cursor("a", "c"), None, "a cursor of a deleted session")
+    require_equal(await reader.snapshot("a"), None, "the snapshot of a deleted session")
+    require_equal(await listed(reader.sessions()), ["b"], "sessions")
+
+
+@check
+async def deleted_session_is_unknown(open_store: OpenStore) -> None:
+    """After a delete the session, its events, runs, keys, cursors and snapshot are gone, also
+    after a restart; other sessions are untouched and the claim is over."""
+    async with opened(open_store) as store:
+        await (await Author.of(store, "b")).write(note(1))
+        author = await Author.of(store, "a")
+        await _write_a_life(author, "r1")
+        await store.delete(author.claim)
+        await _require_unknown(store)
+        append = functools.partial(
+            store.append, author.claim, expected_seq=4, records=[note(4)], info=facts("a")
+        )
+        await require_refused(StaleOwner, "an append after the delete", append)
+        await store.delete(await store.claim("a"))  # deleting twice is fine
+        await store.delete(await store.claim("never existed"))
+    async with opened(open_store) as store, store.reading() as beside:
+        await _require_unknown(store)
+        await _require_unknown(beside)
+        require_equal(await numbers(store, "b"), [(1, 1)], "events of another session")
+
+
+async def _require_second_life(reader: StoreReader) -> None:
+    require_equal(await numbers(reader, "a", after=3), [(4, 14), (5, 15)], "events")
+    error = await require_refused(
+        CursorExpired, "reading the former life", lambda: reader.read("a", after=0)
+    )
+    require_equal(getattr(error, "oldest_seq", None), 4, "oldest_seq in the error")
+    require_equal(await reader.find_run("a", "r1"), None, "a run of the former life")
+    require_equal(await reader.find_key("a", "k"), None, "a key of the former life")
+    require_equal(await reader.cursor("a", "c"), None, "a cursor of the former life")
+    require_equal(await reader.snapshot("a"), None, "the snapshot of the former life")
+
+
+@check
+async def deleted_id_continues_above_its_last_seq(open_store: OpenStore) -> None:
+    """A tombstone keeps the last seq: the id, used again, continues above it, also when there was
+    a restart in between, and finds nothing of its former life."""
+    async with opened(open_store) as store:
+        author = await Author.of(store, "a")
+        await _write_a_life(author, "r1")
+        await store.delete(author.claim)
+    async with opened(open_store) as store:
+        claim = await store.claim("a")
+        require_equal(
+            (claim.head_seq, claim.oldest_seq, claim.info, claim.snapshot),
+            (3, 4, None, None),
+            "claim of a deleted id",
+        )
+        await Author(store, claim).write(note(14), note(15))
+        await _require_second_life(store)
+    async with opened(open_store) as store, store.reading() as beside:
+        await _require_second_life(store)
+        await _require_second_life(beside)
+
+
+@check
+async def tombstone_outlives_a_second_delete(open_store: OpenStore) -> None:
+    """Delete, use again, delete again, at once and with a restart: the seq only goes up."""
+    async with opened(open_store) as store:
+        for last in (2, 4):
+            author = await Author.of(store, "a")
+            await author.write(note(1), note(2))
+            require_equal(author.head_seq, last, "head after writing again")
+            await store.delete(author.claim)
+    async with opened(open_store) as store:
+        author = await Author.of(store, "a")
+        require_equal(author.head_seq, 4, "head_seq of a twice deleted id")
+        await author.write(note(5))
+        require_equal(await numbers(store, "a", after=4), [(5, 5)], "events")
+
+
+KEEPING: tuple[Check, ...] = (
+    everything_is_there_after_a_restart,
+    reader_needs_no_owner,
+    snapshot_is_replaced,
+    snapshot_is_never_ahead_of_the_head,
+    named_cursors_are_kept,
+    trimmed_events_are_gone,
+    everything_may_be_trimmed,
+    deleted_session_is_unknown,
+    deleted_id_continues_above_its_last_seq,
+    tombstone_outlives_a_second_delete,
+)

@@ -1,0 +1,178 @@
+"""News: a hint that may come early but must come."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import trio
+from moorage.runtime.errors import StoreFailed
+
+from .scenario import (
+    Author,
+    Check,
+    Follower,
+    OpenStore,
+    check,
+    note,
+    notes,
+    numbers,
+    opened,
+    refuse,
+    require_equal,
+)
+
+if TYPE_CHECKING:
+    from moorage.runtime.ports import StoreReader
+
+_MANY = 300
+_TURNS = 20
+"""Turns of the loop after which a task that was started surely waits, or has returned early, which
+is allowed: then the check shows less, but never something false."""
+
+
+async def _let_it_wait() -> None:
+    for _ in range(_TURNS):
+        await trio.lowlevel.checkpoint()
+
+
+async def _wait_for_head(reader: StoreReader, session_id: str, head_seq: int) -> None:
+    """Follow by hints alone until the head is there."""
+    after = 0
+    follower = Follower(reader, session_id)
+    while after < head_seq:
+        await follower.wait(after)
+        info = await reader.info(session_id)
+        after = 0 if info is None else info.head_seq
+
+
+@check
+async def news_that_is_there_returns_at_once(open_store: OpenStore) -> None:
+    """wait_news returns at once if the head is past `after`, and if there is no such session."""
+    async with opened(open_store) as store, store.reading() as beside:
+        author = await Author.of(store, "a")
+        await author.write(*notes(1, 3))
+        for reader in (store, beside):
+            await reader.wait_news("a", after=0)
+            await reader.wait_news("a", after=2)
+            await reader.wait_news("unknown", after=0)
+
+
+@check
+async def news_wakes_those_who_wait(open_store: OpenStore) -> None:
+    """wait_news returns soon after an append, for many at once, on the store and on a reader, and
+    every time again."""
+    async with opened(open_store) as store, store.reading() as beside:
+        author = await Author.of(store, "a")
+        await author.write(note(1))
+        async with trio.open_nursery() as nursery:
+            for _ in range(_MANY):
+                nursery.start_soon(_wait_for_head, store, "a", 9)
+            nursery.start_soon(_wait_for_head, beside, "a", 9)
+            for number in range(2, 10):
+                await _let_it_wait()
+                await author.write(note(number))
+
+
+@check
+async def end_of_a_run_wakes_those_who_wait_for_it(open_store: OpenStore) -> None:
+    """With run_id wait_news returns soon after that run's terminal event, or at once if the run
+    has ended."""
+    async with opened(open_store) as store, store.reading() as beside:
+        author = await Author.of(store, "a")
+        await author.write(note(1, "run_submitted", "r1"), note(2, "run_submitted", "r2"))
+
+        async def wait_for_end(reader: StoreReader, run_id: str) -> None:
+            follower = Follower(reader, "a")
+            while True:
+                run = await reader.find_run("a", run_id)
+                assert run is not None
+                if run.ended is not None:
+                    return
+                await follower.wait(run.head_seq, run_id)
+
+        async with trio.open_nursery() as nursery:
+            for reader in (store, beside):
+                for run_id in ("r1", "r2"):
+                    nursery.start_soon(wait_for_end, reader, run_id)
+            await _let_it_wait()
+            await author.write(note(3, "message_sent", "r1"))
+            await _let_it_wait()
+            await author.write(note(4, "run_failed", "r2"), note(5, "message_sent", "r1"))
+            await _let_it_wait()
+            await author.write(note(6, "run_completed", "r1"))
+        for reader in (store, beside):
+            await reader.wait_news("a", after=2, run_id="r1")
+
+
+@check
+async def delete_wakes_those_who_wait(open_store: OpenStore) -> None:
+    """wait_news returns, with and without run_id, when the session is deleted."""
+    async with opened(open_store) as store, store.reading() as beside:
+        author = await Author.of(store, "a")
+        await author.write(note(1, "run_submitted", "r1"))
+
+        async def wait_until_gone(reader: StoreReader, run_id: str | None) -> None:
+            follower = Follower(reader, "a")
+            while await reader.info("a") is not None:
+                await follower.wait(1, run_id)
+
+        async with trio.open_nursery() as nursery:
+            for reader in (store, beside):
+                nursery.start_soon(wait_until_gone, reader, None)
+                nursery.start_soon(wait_until_gone, reader, "r1")
+            await _let_it_wait()
+            await store.delete(author.claim)
+
+
+@check
+async def closing_wakes_those_who_wait(open_store: OpenStore) -> None:
+    """wait_news returns, or raises StoreFailed, when the store closes."""
+    store = open_store()
+
+    async def wait(run_id: str | None) -> None:
+        with contextlib.suppress(StoreFailed):
+            await store.wait_news("a", after=1, run_id=run_id)
+
+    async with (
+        trio.open_nursery() as nursery,
+        store.opened(owner="one that closes", deliver=refuse),
+    ):
+        await (await Author.of(store, "a")).write(note(1, "run_submitted", "r1"))
+        nursery.start_soon(wait, None)
+        nursery.start_soon(wait, "r1")
+        await _let_it_wait()
+
+
+@check
+async def cancelled_wait_leaves_nothing_behind(open_store: OpenStore) -> None:
+    """Cancelling a wait ends it alone; others that wait still get their news."""
+    async with opened(open_store) as store:
+        author = await Author.of(store, "a")
+        await author.write(note(1, "run_submitted", "r1"))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_wait_for_head, store, "a", 2)
+            async with trio.open_nursery() as cancelled:
+                for run_id in (None, "r1"):
+                    cancelled.start_soon(_wait_for_ever, store, run_id)
+                await _let_it_wait()
+                cancelled.cancel_scope.cancel()
+            await author.write(note(2, "run_completed", "r1"))
+
+        require_equal(await numbers(store, "a"), [(1, 1), (2, 2)], "events")
+
+
+async def _wait_for_ever(reader: StoreReader, run_id: str | None) -> None:
+    follower = Follower(reader, "a")
+    while True:
+        await follower.wait(1_000, run_id)
+
+
+WAITING: tuple[Check, ...] = (
+    news_that_is_there_returns_at_once,
+    news_wakes_those_who_wait,
+    end_of_a_run_wakes_those_who_wait_for_it,
+    delete_wakes_those_who_wait,
+    closing_wakes_those_who_wait,
+    cancelled_wait_leaves_nothing_behind,
+)

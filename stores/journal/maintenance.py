@@ -1,0 +1,234 @@
+"""What goes on beside the commits: switching to a new segment, sealing the old one, closing.
+
+Only the one maintenance task changes the manifest while the journal is open, so its steps need no
+lock. Each step leaves a manifest behind that a crash may find:
+
+1. A new segment file is made; between two frames the manifest names it as the active one, and the
+   old one as sealed, still to be replayed.
+2. The old segment's side file and a directory checkpoint are written, then the manifest says that
+   replay begins with the new segment.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypeVar
+
+import attrs
+import structlog
+import trio
+from moorage.runtime.errors import CorruptLog
+
+from .checkpoint import store_directory
+from .disk import SyncFailed
+from .format import SEGMENT_HEADER_SIZE, SegmentHeader
+from .manifest import Segment, store_manifest
+from .recovery import new_segment
+from .sealing import write_side_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from .commits import CommitLoop
+    from .manifest import Manifest
+    from .opening import Opened
+
+RETRY_SECONDS = 1.0
+CHECKPOINT_RATIO = 4
+"""A segment grows to this many times the size of the directory checkpoint that its end costs."""
+
+T = TypeVar("T")
+
+_log = structlog.get_logger("moorage.journal")
+
+
+class Maintenance:
+    """Runs beside the commit loop of one open journal."""
+
+    def __init__(self, opened: Opened, commits: CommitLoop, *, segment_bytes: int) -> None:
+        self._opened = opened
+        self._commits = commits
+        self._segment_bytes = segment_bytes
+        self._checkpoint_bytes = 0
+        self._kick = trio.Event()
+        self._stopping = False
+        self.stopped = trio.Event()
+        self.rotations = 0
+        if opened.state.sealing is not None:
+            self._kick.set()
+
+    def grown(self, end: int) -> None:
+        """A commit has brought the active segment to this size."""
+        if end >= self._rotate_at():
+            self._kick.set()
+
+    def stop(self) -> None:
+        """Let ``run`` return after the step that it is at."""
+        self._stopping = True
+        self._kick.set()
+
+    async def run(self) -> None:
+        try:
+            await self._run()
+        finally:
+            self.stopped.set()
+
+    async def _run(self) -> None:
+        while not self._stopping:
+            await self._kick.wait()
+            self._kick = trio.Event()
+            try:
+                await self._work()
+            except SyncFailed as error:
+                self._commits.fail(error)
+                return
+            except (OSError, CorruptLog) as error:
+                # nothing is lost by doing it later, only the next opening takes longer
+                _log.warning("journal maintenance failed", error=repr(error))
+                with trio.move_on_after(RETRY_SECONDS):
+                    await self._kick.wait()
+                self._kick.set()
+
+    async def _work(self) -> None:
+        if self._opened.state.sealing is not None:
+            await self._seal()
+        if self._opened.target.end >= self._rotate_at() and self._commits.poison is None:
+            await self._rotate()
+            await self._seal()
+
+    def _rotate_at(self) -> int:
+        return max(self._segment_bytes, CHECKPOINT_RATIO * self._checkpoint_bytes)
+
+    async def _rotate(self) -> None:
+        opened = self._opened
+        manifest = opened.manifest
+        number = manifest.next_number
+        header = SegmentHeader(manifest.log_id, number, time.time_ns())
+        file = await _in_thread(lambda: new_segment(opened.disk, opened.layout, header))
+        target = opened.target
+
+        async def switch() -> None:
+            # with BUFFERED durability the old segment may not be on the disk yet
+            await _in_thread(target.sync if not target.synced else lambda: None)
+            old = attrs.evolve(manifest.active, end=target.end)
+            segments = (*manifest.segments[:-1], old, Segment(number, low=number, high=number))
+            changed = attrs.evolve(manifest, segments=segments, next_number=number + 1)
+            await self._store(changed)
+            opened.state.rotate(segments)
+            opened.state.end = SEGMENT_HEADER_SIZE
+            target.switch(file, number, SEGMENT_HEADER_SIZE)
+            opened.publish(SEGMENT_HEADER_SIZE)
+            self.rotations += 1
+
+        await self._commits.between_frames(switch)
+
+    async def _seal(self) -> None:
+        """Write what makes the replay of the segment before the active one unnecessary."""
+        opened = self._opened
+        state, manifest = opened.state, opened.manifest
+        sealing = state.sealing
+        assert sealing is not None
+        assert sealing.segment.end is not None
+        old, end = sealing.segment, sealing.segment.end
+        entries = list(state.directory.entries.items())
+        target_file = opened.target.file
+
+        def write() -> int:
+            write_side_file(state.files, old, end, sealing.index, state.directory)
+            size = store_directory(
+                opened.disk,
+                opened.layout,
+                manifest.next_number,
+                log_id=manifest.log_id,
+                entries=entries,
+                in_sealing=(old.high, sealing.index.blocks),
+            )
+            target_file.sync()  # the checkpoint may tell of what is not synced yet
+            return size
+
+        self._checkpoint_bytes = await _in_thread(write)
+        done = attrs.evolve(old, index_end=end)
+        segments = tuple(done if segment is old else segment for segment in manifest.segments)
+        await self._store(
+            attrs.evolve(
+                manifest,
+                segments=segments,
+                directory=manifest.next_number,
+                next_number=manifest.next_number + 1,
+                replay_place=manifest.active.high,
+                replay_offset=SEGMENT_HEADER_SIZE,
+            )
+        )
+        state.sealed(segments)
+        await self._forget(manifest, old)
+
+    async def close(self) -> None:
+        """Attest everything, so that the next opening replays nothing. Raises OSError."""
+        opened = self._opened
+        if self._commits.poison is not None:
+            return
+        if opened.state.sealing is not None:
+            await self._seal()
+        manifest = opened.manifest
+        end = opened.target.end
+        if (manifest.active.high, end) == (manifest.replay_place, manifest.replay_offset):
+            await self._store(attrs.evolve(manifest, clean=True))
+            return
+        state, old = opened.state, manifest.active
+
+        def write() -> None:
+            opened.target.sync()
+            write_side_file(state.files, old, end, state.active, state.directory)
+            store_directory(
+                opened.disk,
+                opened.layout,
+                manifest.next_number,
+                log_id=manifest.log_id,
+                entries=state.directory.entries.items(),
+                in_sealing=(old.high, state.active.blocks),
+            )
+
+        await _in_thread(write)
+        done = attrs.evolve(old, index_end=end)
+        await self._store(
+            attrs.evolve(
+                manifest,
+                segments=(*manifest.segments[:-1], done),
+                directory=manifest.next_number,
+                next_number=manifest.next_number + 1,
+                replay_place=old.high,
+                replay_offset=end,
+                clean=True,
+            )
+        )
+        await self._forget(manifest, old)
+
+    async def _store(self, manifest: Manifest) -> None:
+        opened = self._opened
+        await _in_thread(lambda: store_manifest(opened.disk, opened.layout, manifest))
+        opened.manifest = manifest
+
+    async def _forget(self, before: Manifest, segment: Segment) -> None:
+        """Remove what the manifest named before and names no more."""
+        layout = self._opened.layout
+        paths: list[Path] = []
+        if before.directory:
+            paths.append(layout.directory(before.directory))
+        if segment.index_end:
+            paths.append(layout.index(segment.number, segment.index_end))
+
+        def unlink() -> None:
+            for path in paths:
+                with suppress(OSError):  # the next opening removes what is left
+                    self._opened.disk.unlink(path)
+
+        await _in_thread(unlink)
+
+
+async def _in_thread(work: Callable[[], T]) -> T:
+    # what has begun to change files is always waited for
+    with trio.CancelScope(shield=True):
+        return await trio.to_thread.run_sync(work)
+    raise AssertionError("a shielded scope was cancelled")

@@ -1,0 +1,183 @@
+"""The writing half of an open journal: claims, fences, and what a commit sets in motion."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+from moorage.runtime.errors import InvalidArgument, StaleOwner, UnknownSession
+from moorage.runtime.ports import Claim
+
+from . import format as fmt
+from .changes import (
+    ENDED,
+    encode_cursor,
+    encode_events,
+    encode_snapshot,
+    encode_tombstone,
+    encode_trim,
+)
+from .commits import CommitLoop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from moorage.runtime.ports import Record, Snapshot
+    from moorage.runtime.sessions import SessionInfo
+
+    from ..news import NewsBoard
+    from .changes import Change
+    from .directory import Entry
+    from .opening import Opened
+    from .reads import Reads
+
+
+class Owner:
+    """``grown`` is called after a commit, with the size of the active segment."""
+
+    def __init__(self, opened: Opened, *, news: NewsBoard, reads: Reads) -> None:
+        self.opened = opened
+        self.commits = CommitLoop(
+            opened.target,
+            apply=opened.state.apply,
+            published=self._published,
+            failed=self._failed,
+        )
+        self._state = opened.state
+        self._entries = opened.state.directory.entries
+        self._news = news
+        self._reads = reads
+        self.grown: Callable[[int], None] = lambda end: None
+        self._epochs: dict[str, int] = {}
+        self._last_epoch = opened.manifest.generation << 32
+        # heads that are ahead of the state, of sessions with something on its way
+        self._heads: dict[str, int] = {}
+
+    @property
+    def claims(self) -> int:
+        return len(self._epochs)
+
+    async def claim(self, session_id: str) -> Claim:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._last_epoch += 1
+        epoch = self._epochs[session_id] = self._last_epoch
+        if session_id in self._heads:
+            await self.commits.settle()  # what the last owner had on its way counts
+        snapshot = await self._reads.snapshot(session_id)
+        entry = self._entries.get(session_id)
+        return Claim(
+            session_id=session_id,
+            epoch=epoch,
+            head_seq=0 if entry is None else entry.head_seq,
+            oldest_seq=1 if entry is None else entry.oldest_seq,
+            info=self._reads.info(session_id),
+            snapshot=snapshot,
+        )
+
+    def owns(self, claim: Claim) -> bool:
+        return self._epochs.get(claim.session_id) == claim.epoch
+
+    def release(self, claim: Claim) -> None:
+        if self.owns(claim):
+            del self._epochs[claim.session_id]
+
+    async def append(
+        self,
+        claim: Claim,
+        expected_seq: int,
+        records: Sequence[Record],
+        info: SessionInfo | None,
+    ) -> None:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._fence(claim)
+        session_id = claim.session_id
+        entry = self._entries.get(session_id)
+        head = self._heads.get(session_id)
+        if head is None:
+            head = 0 if entry is None else entry.head_seq
+            if info is None and (entry is None or not entry.info):
+                raise InvalidArgument(f"the first append to session {session_id!r} needs an info")
+        if expected_seq != head + 1:
+            raise StaleOwner(
+                session_id,
+                epoch=claim.epoch,
+                current=f"the head is {head} and the append starts at {expected_seq}",
+            )
+        if not records and info is None:
+            return
+        changes, blocks = encode_events(session_id, expected_seq, records, info)
+        self._heads[session_id] = head = head + len(records)
+        await self.commits.append(changes, blocks)
+        self._arrived(session_id, head)
+
+    async def save_snapshot(self, claim: Claim, snapshot: Snapshot) -> None:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._fence(claim)
+        entry = self._existing(claim.session_id)
+        if snapshot.seq > entry.head_seq:
+            raise InvalidArgument(
+                f"a snapshot at seq {snapshot.seq} is ahead of the head, {entry.head_seq}"
+            )
+        await self.commits.append(*encode_snapshot(claim.session_id, snapshot.seq, snapshot.body))
+
+    async def save_cursor(self, session_id: str, name: str, seq: int) -> None:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._existing(session_id)
+        await self.commits.append(*encode_cursor(session_id, name, seq))
+        self._existing(session_id)  # it may have been deleted just before
+
+    async def trim(self, claim: Claim, before: int) -> None:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._fence(claim)
+        entry = self._existing(claim.session_id)
+        before = min(before, entry.head_seq + 1)
+        if before > entry.oldest_seq:
+            await self.commits.append(*encode_trim(claim.session_id, before))
+
+    async def delete(self, claim: Claim) -> None:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._fence(claim)
+        session_id = claim.session_id
+        del self._epochs[session_id]
+        entry = self._entries.get(session_id)
+        durable_head = 0 if entry is None else entry.head_seq
+        head = self._heads.get(session_id, durable_head)
+        if head == durable_head and (entry is None or not entry.info):
+            return
+        self._heads[session_id] = head
+        await self.commits.append(*encode_tombstone(session_id, head))
+        self._arrived(session_id, head)
+        self._news.wake_session(session_id)
+
+    def _fence(self, claim: Claim) -> None:
+        epoch = self._epochs.get(claim.session_id)
+        if epoch != claim.epoch:
+            current = "nobody" if epoch is None else f"epoch {epoch}"
+            raise StaleOwner(
+                claim.session_id, epoch=claim.epoch, current=f"{current} owns the session"
+            )
+
+    def _existing(self, session_id: str) -> Entry:
+        entry = self._entries.get(session_id)
+        if entry is None or not entry.info:
+            raise UnknownSession(session_id)
+        return entry
+
+    def _arrived(self, session_id: str, head: int) -> None:
+        if self._heads.get(session_id) == head:
+            del self._heads[session_id]
+
+    def _published(self, changes: list[Change], end: int) -> None:
+        self._state.end = end
+        self.opened.publish(end)
+        publish = self._news.publish
+        for change in changes:
+            if change.kind == fmt.EVENTS and change.events:
+                ended = [mark.run_id for mark in change.marks if mark.what == ENDED]
+                publish(change.session_id, change.seq + change.events - 1, ended)
+        self.grown(end)
+
+    def _failed(self) -> None:
+        self._heads.clear()
+        if self.commits.poison is not None:
+            self._news.wake_all()

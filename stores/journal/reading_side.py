@@ -1,0 +1,126 @@
+"""The reading methods of the store port, the same for the owner and for readers beside it."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import trio
+from moorage.runtime.errors import StoreFailed
+
+from . import lookup
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from moorage.runtime.ports import Page, Snapshot, StoredRun
+    from moorage.runtime.sessions import SessionInfo
+
+    from ..news import NewsBoard
+    from .manifest import Layout
+    from .reads import Reads
+    from .state import State
+
+
+class ReadingSide:
+    """``_reads`` is set while it is open."""
+
+    _layout: Layout
+    _news: NewsBoard
+    _reads: Reads | None = None
+    _was_open = False
+
+    def _opened_reads(self) -> Reads:
+        if self._reads is None:
+            reason = "closed" if self._was_open else "not open: use it within `async with`"
+            raise StoreFailed(f"the journal in {self._layout.root} is {reason}", written=False)
+        return self._reads
+
+    def _state(self) -> State:
+        return self._opened_reads().state()
+
+    async def _freshen(self) -> None:
+        """Learn what became durable since the last call; the owner knows anyway."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+
+    async def info(self, session_id: str) -> SessionInfo | None:
+        reads = self._opened_reads()
+        await self._freshen()
+        return reads.info(session_id)
+
+    async def sessions(
+        self,
+        *,
+        prefix: str = "",
+        tags: dict[str, str] | None = None,
+        needs_worker: bool = False,
+    ) -> AsyncGenerator[SessionInfo]:
+        reads = self._opened_reads()
+        await self._freshen()
+        wanted = reads.sessions(prefix=prefix, tags=tags, needs_worker=needs_worker)
+        async with contextlib.aclosing(wanted):
+            async for info in wanted:
+                yield info
+
+    async def read(
+        self,
+        session_id: str,
+        *,
+        after: int = 0,
+        before: int | None = None,
+        limit: int = 1_000,
+        types: frozenset[str] | None = None,
+        run_id: str | None = None,
+        backwards: bool = False,
+    ) -> Page:
+        reads = self._opened_reads()
+        await self._freshen()
+        return await reads.read(
+            session_id,
+            after=after,
+            before=before,
+            limit=limit,
+            types=types,
+            run_id=run_id,
+            backwards=backwards,
+        )
+
+    async def wait_news(self, session_id: str, *, after: int, run_id: str | None = None) -> None:
+        self._opened_reads()
+        await self._freshen()
+        state = self._state()
+        entry = state.directory.entries.get(session_id)
+        if (
+            entry is None
+            or not entry.info
+            or (
+                entry.head_seq > after
+                and (
+                    run_id is None
+                    or lookup.may_have_ended(state.view(session_id, entry), run_id, after=after)
+                )
+            )
+        ):
+            await trio.lowlevel.checkpoint()
+        else:
+            await self._news.wait(session_id, after=after, run_id=run_id)
+
+    async def find_run(self, session_id: str, run_id: str) -> StoredRun | None:
+        reads = self._opened_reads()
+        await self._freshen()
+        return await reads.find_run(session_id, run_id)
+
+    async def find_key(self, session_id: str, key: str) -> str | None:
+        reads = self._opened_reads()
+        await self._freshen()
+        return await reads.find_key(session_id, key)
+
+    async def snapshot(self, session_id: str) -> Snapshot | None:
+        reads = self._opened_reads()
+        await self._freshen()
+        return await reads.snapshot(session_id)
+
+    async def cursor(self, session_id: str, name: str) -> int | None:
+        reads = self._opened_reads()
+        await self._freshen()
+        return reads.cursor(session_id, name)
