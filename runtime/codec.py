@@ -171,6 +171,9 @@ _converter.register_structure_hook(str, _exactly(str))
 _converter.register_structure_hook(bool, _exactly(bool))
 _converter.register_structure_hook(bytes, _exactly(bytes))
 _converter.register_structure_hook(float, _exactly(float, int))
+# these two are str as well, and would be taken by its hook
+_converter.register_structure_hook(RunState, lambda value, _: RunState(value))
+_converter.register_structure_hook(SessionState, lambda value, _: SessionState(value))
 # strict packing refuses enums; cattrs passes an optional one through as it is
 _converter.register_unstructure_hook(RunState, lambda state: state.value)
 _converter.register_unstructure_hook(SessionState, lambda state: state.value)
@@ -213,5 +216,5 @@ def decode_struct(body: bytes | memoryview, kind: type[T]) -> T:
     """Decode what encode_struct made; raises ValueError for anything else."""
     try:
         return _converter.structure(unpack(body), kind)
-    except (BaseValidationError, KeyError, TypeError, msgpack.UnpackException) as error:
+    except (BaseValidationError, KeyError, TypeError, ValueError, msgpack.UnpackException) as error:
         raise ValueError(f"not a {kind.__name__}: {error!r}") from error

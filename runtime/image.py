@@ -42,6 +42,8 @@ class RunRecord:
 
     state: RunState = RunState.QUEUED
     attempt: int = 0
+    starts: int = 0
+    """Starts, resumptions included: what tells the timers of one start from those of another."""
     started_at_ns: int | None = None
     """When the current attempt first started."""
     resumed: bool = False
@@ -65,7 +67,8 @@ class SessionImage:
     """Everything that a session's worker must know; finished runs are only counted.
 
     ``state`` None means that the session does not exist (yet). ``head_seq`` counts all events,
-    also those that change no state.
+    also those that change no state. ``last_time_ns`` is the time of those that do: agents stamp
+    theirs as they like.
     """
 
     session_id: str
@@ -73,6 +76,8 @@ class SessionImage:
     last_time_ns: int = 0
     state: SessionState | None = None
     state_before: SessionState | None = None
+    reason_before: str | None = None
+    """While quarantined: why it had been closed."""
     slots: int = 1
     tags: dict[str, str] = attrs.field(factory=dict)
     metadata: dict[str, Any] = attrs.field(factory=dict)
@@ -90,17 +95,19 @@ class SessionImage:
     def apply(self, event: Event) -> None:
         """Fold one event in. Raises KeyError if it cannot follow: a defect, or a damaged log."""
         self.head_seq = event.seq
-        if event.time_ns > self.last_time_ns:
-            self.last_time_ns = event.time_ns
         if event.type in RUN_TYPES:
             self._apply_run(event)
         elif event.type in SESSION_TYPES:
             self.state = SESSION_EVOLVE[self.state, event.type]
             _SESSION_FOLDS[event.type](self, event)
+        else:
+            return
+        if event.time_ns > self.last_time_ns:
+            self.last_time_ns = event.time_ns
 
     def _apply_run(self, event: Event) -> None:
         run_id = event.run_id or ""
-        if event.type == "run_submitted":
+        if event.type == "run_submitted" and run_id not in self.runs:
             record = self._accept(run_id, event)
             before: RunState | None = None
         else:
@@ -219,6 +226,7 @@ def first_words(input: Data) -> str | None:
 
 def _started(run: RunRecord, event: Event) -> None:
     run.attempt = event.data["attempt"]
+    run.starts += 1
     run.running_since_ns = event.time_ns
     if not run.resumed:
         run.started_at_ns = event.time_ns
@@ -262,12 +270,14 @@ def _closed(image: SessionImage, event: Event) -> None:
 
 def _quarantined(image: SessionImage, event: Event) -> None:
     image.state_before = SessionState(event.data["state_before"])
+    image.reason_before = image.reason
     image.reason = event.data.get("reason")
 
 
 def _usable_again(image: SessionImage, event: Event) -> None:
     image.outcome = None
     image.reason = None
+    image.reason_before = None
 
 
 def _no_change(image: SessionImage, event: Event) -> None:

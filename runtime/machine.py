@@ -79,10 +79,11 @@ class SessionMachine(RunDecisions):
             for name in ("slots", "tags", "metadata", "summary")
             if (value := getattr(command, name)) is not None
         }
-        if image.state is None:
+        opened = self._session_event(SessionInput.OPEN)
+        if opened is not None:
             if command.mode == "resume":
                 raise UnknownSession(image.session_id)
-            self._record("session_opened", None, {"slots": image.slots, **wanted})
+            self._record(opened, None, {"slots": image.slots, **wanted})
             return True
         if command.mode == "create":
             raise SessionExists(image.session_id)
@@ -119,9 +120,10 @@ class SessionMachine(RunDecisions):
                 if (value := getattr(command, name)) != default
             },
         }
-        self._record(run_event(None, RunInput.SUBMIT), command.run_id, spec)
-        if command.queue_seconds_max is not None:
-            self._arm_queue_timer(image.runs[command.run_id])
+        existing = image.runs.get(command.run_id)
+        type = run_event(existing.state if existing is not None else None, RunInput.SUBMIT)
+        self._record(type, command.run_id, spec)
+        self._arm_queue_timer(image.runs[command.run_id])
         return command.run_id
 
     def _run_of_key(self, command: commands.Submit) -> str | None:
@@ -266,13 +268,14 @@ class SessionMachine(RunDecisions):
         return min([before, *(run.seq for run in image.runs.values())])
 
     def _lift_quarantine(self, command: commands.LiftQuarantine) -> bool:
-        before = self.image.state_before
+        image = self.image
+        before, outcome, reason = image.state_before, image.outcome, image.reason_before
         if not self._change(SessionInput.LIFT):
             return False
         if before is SessionState.PAUSED:
             self._record("session_paused", None, {})
         elif before is SessionState.CLOSED:
-            self._record("session_closed", None, {"outcome": "completed"})
+            self._record_closed(outcome or "completed", reason)
         return True
 
 

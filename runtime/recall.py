@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .codec import decode_struct
-from .errors import CorruptLog
+from .errors import CorruptLog, CursorExpired
 from .events import STATE_TYPES
 from .image import SessionImage
 
 if TYPE_CHECKING:
+    from .events import Event
     from .ports import Snapshot, StoreReader
     from .sessions import SessionInfo
 
@@ -34,22 +35,37 @@ async def recall(
             image = _decode(snapshot, session_id)
         after = snapshot.seq if snapshot is not None else 0
         while after < head_seq:
-            page = await store.read(
-                session_id, after=after, limit=PAGE_EVENTS, types=STATE_TYPES, before=head_seq + 1
-            )
+            try:
+                page = await store.read(
+                    session_id,
+                    after=after,
+                    limit=PAGE_EVENTS,
+                    types=STATE_TYPES,
+                    before=head_seq + 1,
+                )
+            except CursorExpired as error:
+                if after:
+                    raise
+                # an id used again goes on above its deleted session's last seq
+                after = error.oldest_seq - 1
+                continue
             for event in page.events:
-                try:
-                    image.apply(event)
-                except (KeyError, TypeError, ValueError) as error:
-                    raise CorruptLog(
-                        file=f"session {session_id!r}",
-                        offset=event.seq,
-                        reason=f"{event.type} cannot follow here: {error!r}",
-                    ) from error
+                _apply(image, event)
             after = page.scanned_to
-        image.last_time_ns = max(image.last_time_ns, info.modified_at_ns)
-    image.head_seq = head_seq
+    # a reader may have been given a snapshot newer than the info that it read before
+    image.head_seq = max(image.head_seq, head_seq)
     return image
+
+
+def _apply(image: SessionImage, event: Event) -> None:
+    try:
+        image.apply(event)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CorruptLog(
+            file=f"session {image.session_id!r}",
+            offset=event.seq,
+            reason=f"{event.type} cannot follow here: {error!r}",
+        ) from error
 
 
 def _decode(snapshot: Snapshot, session_id: str) -> SessionImage:

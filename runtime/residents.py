@@ -6,6 +6,7 @@ often is given up, and that is the matter of its session alone.
 
 from __future__ import annotations
 
+import traceback
 from typing import TYPE_CHECKING
 
 import structlog
@@ -156,7 +157,7 @@ class Residents:
         try:
             while True:
                 pause = await self._serve_once(resident, intensity, log)
-                if pause is None:
+                if pause is None or self._closed is not None:
                     return
                 resident.inbox.keep_only_asks()
                 await trio.sleep(pause)
@@ -194,7 +195,8 @@ class Residents:
             resident.inbox.refuse_all(error)
             return None
         except Exception as error:
-            log.error("worker_crashed", exc_info=error)
+            # as text: renderers that show every frame's variables hold the loop for a second
+            log.error("worker_crashed", traceback="".join(traceback.format_exception(error)))
             resident.crashes += 1
             pause = intensity.record(trio.current_time())
             if pause is None:

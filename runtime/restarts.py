@@ -11,6 +11,8 @@ from collections import deque
 
 BACKOFF_FIRST_SECONDS = 0.05
 BACKOFF_MAX_SECONDS = 5.0
+DOUBLINGS_MAX = 10
+"""Enough for the longest pause; without it a thousand crashes would overflow a float."""
 
 
 class RestartIntensity:
@@ -28,7 +30,8 @@ class RestartIntensity:
             self._crashes.popleft()
         if len(self._crashes) > self._restarts_max:
             return None
-        return min(BACKOFF_FIRST_SECONDS * 2.0 ** (len(self._crashes) - 1), BACKOFF_MAX_SECONDS)
+        doublings = min(len(self._crashes) - 1, DOUBLINGS_MAX)
+        return min(BACKOFF_FIRST_SECONDS * 2.0**doublings, BACKOFF_MAX_SECONDS)
 
     def forgive(self) -> None:
         """Start counting anew."""

@@ -60,11 +60,9 @@ class RunDecisions:
         self._events.append(event)
         return event
 
-    def pass_over(self, count: int, time_ns: int) -> None:
+    def pass_over(self, count: int) -> None:
         """Give ``count`` seqs to events that change no state."""
         self.image.head_seq += count
-        if time_ns > self.image.last_time_ns:
-            self.image.last_time_ns = time_ns
 
     # ---- starting ----
 
@@ -91,9 +89,10 @@ class RunDecisions:
         self._effects.append(StartRun(run.run_id))
         if run.timeout_seconds is not None:
             left = run.timeout_seconds - run.elapsed_ns / SECOND_NS
-            self._effects.append(ArmTimer(run.run_id, "attempt", attempt, max(left, 0.0)))
+            self._effects.append(ArmTimer(run.run_id, "attempt", run.starts, max(left, 0.0)))
         if run.silence_seconds_max is not None:
-            self._effects.append(ArmTimer(run.run_id, "silence", attempt, run.silence_seconds_max))
+            silence = ArmTimer(run.run_id, "silence", run.starts, run.silence_seconds_max)
+            self._effects.append(silence)
         return self._step()
 
     def reject(self, problem: dict[str, Any], now_ns: int) -> Step:
@@ -134,11 +133,11 @@ class RunDecisions:
             self._interrupt(run, ruling, signal.usage)
         return self._step()
 
-    def expired(self, run_id: str, kind: str, attempt: int, now_ns: int) -> Step:
+    def expired(self, run_id: str, kind: str, start: int, now_ns: int) -> Step:
         """A timer that a step armed has run out."""
         self._begin(now_ns)
         run = self.image.runs.get(run_id)
-        if run is None or run.attempt != attempt:
+        if run is None or run.starts != start:
             return self._step()
         input = RunInput.EXPIRE_QUEUE if kind == "queue" else RunInput.EXPIRE_RUN
         if RUN_DECIDE[run.state][input] is not Ruling.IGNORE:
@@ -147,13 +146,13 @@ class RunDecisions:
             self._end_on_request(run, input, "run_timed_out", message, code)
         return self._step()
 
-    def unresponsive(self, run_id: str, attempt: int, now_ns: int) -> Step:
+    def unresponsive(self, run_id: str, start: int, now_ns: int) -> Step:
         """The grace after a request to stop is over; report the run if its task still runs.
 
         Answer: whether it does."""
         self._begin(now_ns)
         run = self.image.runs.get(run_id)
-        if run is None or run.attempt != attempt:
+        if run is None or run.starts != start:
             return self._step(False)
         if run.state is not RunState.CANCELLING and run_id not in self.interrupting:
             return self._step(False)
@@ -195,7 +194,7 @@ class RunDecisions:
                 else:
                     self._interrupt(run, ruling, None)
         for run in self.image.runs.values():
-            if run.state is RunState.QUEUED and run.attempt == 0 and run.queue_seconds_max:
+            if run.state is RunState.QUEUED and run.starts == 0:
                 self._arm_queue_timer(run)
         return self._step()
 
@@ -216,12 +215,13 @@ class RunDecisions:
     def _stop(self, run: RunRecord) -> None:
         grace = self._limits.cancel_grace_seconds
         self._effects.append(StopRun(run.run_id))
-        self._effects.append(ArmTimer(run.run_id, "grace", run.attempt, grace))
+        self._effects.append(ArmTimer(run.run_id, "grace", run.starts, grace))
 
     def _arm_queue_timer(self, run: RunRecord) -> None:
-        limit = run.queue_seconds_max or 0.0
-        waited = max(self._now - run.submitted_at_ns, 0) / SECOND_NS
-        self._effects.append(ArmTimer(run.run_id, "queue", 0, max(limit - waited, 0.0)))
+        limit = run.queue_seconds_max
+        if limit is not None:
+            waited = max(self._now - run.submitted_at_ns, 0) / SECOND_NS
+            self._effects.append(ArmTimer(run.run_id, "queue", 0, max(limit - waited, 0.0)))
 
     def _interrupt(self, run: RunRecord, ruling: str | Ruling, usage: Any) -> None:
         if ruling == "run_requeued":
@@ -254,10 +254,13 @@ class RunDecisions:
         closing = self.closing
         if closing is not None and not self.image.runs:
             self.closing = None
-            data: dict[str, Any] = {"outcome": closing.outcome}
-            if closing.reason is not None:
-                data["reason"] = closing.reason
-            self._record("session_closed", None, data)
+            self._record_closed(closing.outcome, closing.reason)
+
+    def _record_closed(self, outcome: str, reason: str | None) -> None:
+        data = {"outcome": outcome}
+        if reason is not None:
+            data["reason"] = reason
+        self._record("session_closed", None, data)
 
     def _remember_key(self, key: str, seq: int) -> None:
         keys = self._finished_keys

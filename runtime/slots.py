@@ -94,6 +94,10 @@ class Slots:
             del self.executions[signal.run_id]
             self.release(1)
 
+    def stopped(self) -> set[str]:
+        """Runs whose task was asked to stop and has not ended durably."""
+        return {run_id for run_id, run in self.executions.items() if run.scope.cancel_called}
+
     def unresponsive(self) -> tuple[str, ...]:
         return tuple(run_id for run_id, run in self.executions.items() if run.unresponsive)
 

@@ -28,11 +28,15 @@ class StopRun(NamedTuple):
 
 
 class ArmTimer(NamedTuple):
-    """Effect: give ``kind`` back as an expiry after ``seconds``, for this attempt only."""
+    """Effect: give ``kind`` back as an expiry after ``seconds``.
+
+    ``start`` counts the run's starts and goes back with it, so that a timer from before the run
+    parked or was requeued says nothing about the start that followed.
+    """
 
     run_id: str
     kind: str
-    attempt: int
+    start: int
     seconds: float
 
 

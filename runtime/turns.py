@@ -55,7 +55,7 @@ class Expiry(NamedTuple):
 
     run_id: str
     kind: str
-    attempt: int
+    start: int
 
 
 class Output(NamedTuple):

@@ -43,7 +43,7 @@ from .runs import RunState
 from .sessions import SessionState, SessionStatus
 from .slots import Slots
 from .steps import RunEndedSignal, StartRun, StopRun
-from .turns import Batch, Environment, Expiry, Leave, Output, Timers, Trimming
+from .turns import Batch, Environment, Expiry, Granted, Leave, Output, Timers, Trimming
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -141,10 +141,12 @@ class Worker:
         failure: BaseException | None = None
         async with trio.open_nursery() as self._nursery:
             try:
-                self._batch = Batch(self._machine.image.head_seq + 1)
-                self._batch.absorb(self._machine.recover(self.time_ns()))
-                self._slots.fill(self._machine, self._batch)
-                await self._commit()
+                recovered = False
+                while not recovered:
+                    self._batch = Batch(self._machine.image.head_seq + 1)
+                    self._batch.absorb(self._machine.recover(self.time_ns()))
+                    self._slots.fill(self._machine, self._batch)
+                    recovered = await self._commit()
                 while not self._leaving:
                     await self._turn()
             except BaseException as error:
@@ -190,6 +192,8 @@ class Worker:
                 self._leaving = True  # there is no such session, and nobody asked to make it
                 return
             await self._wait()
+        elif self._timers and self._timers.next_at() <= trio.current_time():
+            items.extend(self._timers.due())  # an inbox that is never empty starves no timer
         batch = self._batch = Batch(self._machine.image.head_seq + 1)
         size = 0
         while items and size < BATCH_BYTES_MAX and self._deletion is None:
@@ -236,7 +240,7 @@ class Worker:
         if not isinstance(item, Expiry):
             return True
         run = self._machine.image.runs.get(item.run_id)
-        return run is not None and run.attempt == item.attempt and run.state is not RunState.WAITING
+        return run is not None and run.starts == item.start and run.state is not RunState.WAITING
 
     def _take(self, item: Any) -> int:
         """Decide on one item; returns about how many bytes it adds to the batch."""
@@ -260,6 +264,7 @@ class Worker:
             self._batch.inputs.append(item)
             self._expire(item)
         elif kind is DrainWatch:
+            self._batch.inputs.append(item)
             self._expire_drain(item)
         elif isinstance(item, Leave):
             self._leaving = True
@@ -269,7 +274,7 @@ class Worker:
     def _take_output(self, output: Output) -> None:
         self._batch.inputs.append(output)
         self._batch.records += output.records
-        self._machine.pass_over(len(output.records), output.records[-1].time_ns)
+        self._machine.pass_over(len(output.records))
 
     def _take_ask(self, ask: Ask) -> None:
         self._taken[ask] = None
@@ -295,10 +300,10 @@ class Worker:
 
     def _expire(self, expiry: Expiry) -> None:
         machine, now_ns = self._machine, self.time_ns()
-        run_id, kind, attempt = expiry
+        run_id, kind, start = expiry
         execution = self._slots.executions.get(run_id)
         if kind == "grace":
-            step = machine.unresponsive(run_id, attempt, now_ns)
+            step = machine.unresponsive(run_id, start, now_ns)
             if step.answer and execution is not None:
                 execution.unresponsive = True
                 self._batch.absorb(step)
@@ -310,11 +315,12 @@ class Worker:
             if left > 0:
                 self._timers.arm(left, expiry)
                 return
-        self._batch.absorb(machine.expired(run_id, kind, attempt, now_ns))
+        self._batch.absorb(machine.expired(run_id, kind, start, now_ns))
 
     # ---- the write, and what follows it ----
 
-    async def _commit(self) -> None:
+    async def _commit(self) -> bool:
+        """Write the batch and do what follows. False if the write left nothing behind."""
         batch = self._batch
         if batch.records:
             assert self.claim is not None, "claimed before the first turn"
@@ -328,7 +334,7 @@ class Worker:
             )
             if failure is not None:
                 await self._write_again_later(failure)
-                return
+                return False
             self._retries = 0
             self._after_append(batch)
         for effect in batch.effects:
@@ -344,6 +350,7 @@ class Worker:
             or self._events_since_snapshot >= QUIET_EVENTS_MAX
         ):
             await self._save_snapshot()
+        return True
 
     def _after_append(self, batch: Batch) -> None:
         self._events_since_snapshot += len(batch.records)
@@ -374,7 +381,7 @@ class Worker:
         elif isinstance(effect, StopRun):
             self._slots.stop(effect.run_id)
         else:
-            self._timers.arm(effect.seconds, Expiry(effect.run_id, effect.kind, effect.attempt))
+            self._timers.arm(effect.seconds, Expiry(effect.run_id, effect.kind, effect.start))
 
     def _reply(self, ask: Ask, answer: Any) -> None:
         self._taken.pop(ask, None)
@@ -388,20 +395,33 @@ class Worker:
         return status if not ignoring else attrs.evolve(status, unresponsive=ignoring)
 
     async def _write_again_later(self, error: StoreFailed) -> None:
-        """The write left nothing behind: refuse the asks, rebuild, keep what the tasks said."""
+        """The write left nothing behind: refuse the asks, rebuild, keep what the tasks said.
+
+        Raises the error when the process is leaving and has tried for long enough.
+        """
         batch, old = self._batch, self._machine
         for ask, _ in batch.answers:
             self._reply(ask, StoreFailed(error.message, written=False))
         self._slots.release(batch.starts)
         self._machine = await self._recall()
         self._machine.draining = old.draining
-        self._machine.interrupting = old.interrupting
+        self._machine.interrupting = self._slots.stopped()
         if not any(isinstance(ask.command, commands.Close) for ask, _ in batch.answers):
             self._machine.closing = old.closing
-        self.inbox.items.extendleft(reversed(batch.inputs))
+        # with an item to look at, runs whose start was not written get another chance
+        self.inbox.items.extendleft(reversed([*batch.inputs, Granted()]))
+        if self._retries >= len(RETRY_SECONDS) and self._must_leave():
+            raise error
         pause = RETRY_SECONDS[min(self._retries, len(RETRY_SECONDS) - 1)]
         self._retries += 1
         await trio.sleep(pause)
+
+    def _must_leave(self) -> bool:
+        return (
+            self._leaving_for_good
+            or any(watch.expired for watch in self._drains)
+            or any(isinstance(item, Leave) and item.final for item in self.inbox.items)
+        )
 
     # ---- snapshots and trimming ----
 

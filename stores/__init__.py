@@ -1,5 +1,7 @@
 """Where logs live."""
 
+from .durability import Durability
+from .journal import JournalStore
 from .memory import MemoryStore
 
-__all__ = ["MemoryStore"]
+__all__ = ["Durability", "JournalStore", "MemoryStore"]

@@ -88,18 +88,19 @@ class MemoryReader:
                 nursery.start_soon(self._board.run)
                 try:
                     yield
+                except BaseException as error:
+                    problem = error  # raised again outside: the nursery would wrap it in a group
                 finally:
                     self._is_open = False
                     nursery.cancel_scope.cancel()
-        except BaseExceptionGroup as group:
-            if len(group.exceptions) != 1:
-                raise
-            problem = group.exceptions[0]
         finally:
             self._content.boards.remove(self._board)
             self._board.wake_all()
         if problem is not None:
-            raise problem
+            try:
+                raise problem
+            finally:
+                del problem  # its traceback refers to this frame
 
     async def info(self, session_id: str) -> SessionInfo | None:
         self._check_open()

@@ -114,17 +114,18 @@ async def a_slow_log_loses_no_event(fixture: AgentFixture) -> None:
     context = RecordingContext(emit_ahead_bytes_max=1)
     context.hold_log()
 
-    async with trio.open_nursery() as nursery:
+    async def release() -> None:
+        with trio.move_on_after(HELD_LOG_SECONDS_MAX):
+            await context.wait_blocked()
+        context.release_log()
 
-        @nursery.start_soon
-        async def release() -> None:
-            with trio.move_on_after(HELD_LOG_SECONDS_MAX):
-                await context.wait_blocked()
-            context.release_log()
-
-        ended = await _execute(fixture.streaming(DELTAS), context)
+    async with _leaving_nothing(), trio.open_nursery() as nursery:
+        nursery.start_soon(release)
+        request = context.request(_copy(INPUT))
+        ended = await execute(fixture.streaming(DELTAS), request, context)
         nursery.cancel_scope.cancel()
 
+    _check_events(context)
     _expect(ended.state is RunState.COMPLETED, f"it ended {ended}, not completed")
     _expect(context.deltas() == "".join(DELTAS), f"only {context.deltas()!r} arrived")
 
@@ -147,12 +148,14 @@ async def cancellation_ends_it_within_its_grace(fixture: AgentFixture) -> None:
 async def cancelled_before_it_begins_it_does_nothing(fixture: AgentFixture) -> None:
     context = RecordingContext()
 
-    with trio.CancelScope() as scope:
-        scope.cancel()
+    async with _leaving_nothing():
         started_at = trio.current_time()
-        await _execute(fixture.endless(), context)
-    took = trio.current_time() - started_at
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await execute(fixture.endless(), context.request(_copy(INPUT)), context)
+        took = trio.current_time() - started_at
 
+    _check_events(context)
     limit = fixture.cancel_grace_seconds
     _expect(took <= limit, f"it took {took:.1f} s to end and its grace is {limit} s")
 
@@ -184,14 +187,16 @@ async def two_runs_at_once_are_independent(fixture: AgentFixture) -> None:
 async def cancelling_one_run_leaves_the_other_alone(fixture: AgentFixture) -> None:
     agent = fixture.endless()
     first, second = RecordingContext(run_id="first"), RecordingContext(run_id="second")
+    problem, running = None, False
 
-    async with trio.open_nursery() as nursery:
+    async with _leaving_nothing(), trio.open_nursery() as nursery:
         nursery.start_soon(execute, agent, second.request(_copy(INPUT)), second)
-        await second.wait_events()
-        await _cancel_when_running(fixture, agent, first, alone=False)
-        running = not second.ended
+        if await _has_begun(second):
+            problem = await _cancel(agent, first, fixture.cancel_grace_seconds)
+            running = not second.ended
         nursery.cancel_scope.cancel()
 
+    _expect(problem is None, f"with two runs at once {problem}")
     _expect(running, "the other run ended too")
 
 
@@ -241,35 +246,40 @@ async def _execute(
 
 
 async def _cancel_when_running(
-    fixture: AgentFixture, agent: Agent, context: RecordingContext, *, alone: bool = True
+    fixture: AgentFixture, agent: Agent, context: RecordingContext
 ) -> None:
-    done = trio.Event()
-    scope = trio.CancelScope()
-
-    async def run() -> None:
-        with scope:
-            await execute(agent, context.request(_copy(INPUT)), context)
-        done.set()
-
-    async with _leaving_nothing(check=alone), trio.open_nursery() as nursery:
-        nursery.start_soon(run)
-        await context.wait_events()
-        _expect(not done.is_set(), "it ended before it was cancelled")
-        scope.cancel()
-        with trio.move_on_after(fixture.cancel_grace_seconds):
-            await done.wait()
-        in_time = done.is_set()
-    _expect(in_time, f"{fixture.cancel_grace_seconds} s after its cancellation it still ran")
+    async with _leaving_nothing():
+        problem = await _cancel(agent, context, fixture.cancel_grace_seconds)
+    _expect(problem is None, str(problem))
     _check_events(context)
 
 
+async def _cancel(agent: Agent, context: RecordingContext, grace_seconds: float) -> str | None:
+    """Start a run, cancel it after its first event, wait for its end; return what was wrong."""
+    problem = None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(execute, agent, context.request(_copy(INPUT)), context)
+        if not await _has_begun(context):
+            problem = "it ended before it was cancelled"
+        context.cancel()
+        with trio.move_on_after(grace_seconds):
+            await context.wait_ended()
+        if not context.ended:
+            problem = f"{grace_seconds} s after its cancellation it still ran"
+    return problem
+
+
+async def _has_begun(context: RecordingContext) -> bool:
+    """Wait for the first event or the end; whether the run goes on."""
+    await context.wait_events(1)
+    return not context.ended
+
+
 @asynccontextmanager
-async def _leaving_nothing(*, check: bool = True) -> AsyncIterator[None]:
+async def _leaving_nothing() -> AsyncIterator[None]:
     """Check that the tasks and child processes afterwards are those from before."""
     tasks, children = _tasks(trio.lowlevel.current_root_task()), child_processes()
     yield
-    if not check:
-        return
     # the loop forgets an ended task in its own time, so look again before complaining
     with trio.move_on_after(SETTLE_SECONDS):
         while _tasks(trio.lowlevel.current_root_task()) - tasks:  # noqa: ASYNC110

@@ -161,8 +161,13 @@ class RecordingContext:
             await self._watchers.park()
 
     async def wait_events(self, count: int = 1) -> None:
-        """Wait until that many events were recorded."""
-        while len(self.events) < count:
+        """Wait until that many events were recorded, or the run has ended."""
+        while len(self.events) < count and not self._ended:
+            await self._watchers.park()
+
+    async def wait_ended(self) -> None:
+        """Wait until the run has ended."""
+        while not self._ended:
             await self._watchers.park()
 
     @property
@@ -176,6 +181,7 @@ class RecordingContext:
     def end(self) -> None:
         """The run has ended: from now on ``emit`` raises RunEnded."""
         self._ended = True
+        self._watchers.unpark_all()
 
     def _record(
         self, type: str, data: Data, time_ns: int | None, metadata: dict[str, Any] | None

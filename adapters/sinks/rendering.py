@@ -204,7 +204,7 @@ def _describe(event: Event) -> str:
 def _describe_end(event: Event) -> str:
     data = event.data
     started = data.get("started_at_ns")
-    took = f"{(event.time_ns - started) / _SECOND_NS:.1f} s" if isinstance(started, int) else ""
+    took = f"{(event.time_ns - started) / _SECOND_NS:.2f} s" if isinstance(started, int) else ""
     if event.type == "run_completed":
         what = describe_output(data.get("output"))
     else:

@@ -1,11 +1,12 @@
 """Events as JSON that can be turned back into the very same events.
 
-JSON has no bytes, no NaN or infinity, and many readers keep integers only up to 2^53. Such values
-are written as an object with one key::
+JSON has no bytes and no NaN or infinity. Such values are written as an object with one key::
 
-    {"$bytes": "aGk="}    {"$float": "nan"}    {"$int": "9007199254740993"}
+    {"$bytes": "aGk="}    {"$float": "nan"}
 
 A map's own key that begins with ``$`` gets another ``$`` in front, so nothing is ambiguous.
+Integers are JSON numbers with all their digits; readers that make doubles of them (JavaScript, jq
+before 1.7) lose the last ones of those above 2^53, such as times in nanoseconds.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from moorage.runtime.events import Data
 
-_INT_MAX = 2**53
 _FLOATS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 # line separators to some readers of lines, and so escaped although JSON allows them
 _SEPARATORS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
@@ -45,8 +45,6 @@ def to_json(value: Data) -> Any:
         return {"$bytes": base64.b64encode(value).decode()}
     if kind is float and not math.isfinite(value):
         return {"$float": str(value)}
-    if kind is int and not -_INT_MAX <= value <= _INT_MAX:
-        return {"$int": str(value)}
     return value
 
 
@@ -81,7 +79,6 @@ def _special(key: str, item: Any) -> Data:
 _SPECIAL = {
     "$bytes": lambda text: base64.b64decode(text, validate=True),
     "$float": lambda text: _FLOATS[text],
-    "$int": lambda text: int(text),
 }
 
 
@@ -96,7 +93,7 @@ def event_to_json(event: Event) -> dict[str, Any]:
     return {
         "session_id": event.session_id,
         "seq": event.seq,
-        "time_ns": to_json(event.time_ns),
+        "time_ns": event.time_ns,
         "type": event.type,
         "run_id": event.run_id,
         "data": to_json(event.data),
@@ -114,7 +111,7 @@ def event_from_json(value: Any) -> Event:
     event = Event(
         session_id=value["session_id"],
         seq=value["seq"],
-        time_ns=from_json(value["time_ns"]),
+        time_ns=value["time_ns"],
         type=value["type"],
         run_id=value["run_id"],
         data=from_json(value["data"]),

@@ -65,7 +65,7 @@ async def batch_is_all_or_nothing_to_readers(open_store: OpenStore) -> None:
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(look)
-            for first in range(batch + 1, 40 * batch, batch):
+            for first in range(batch + 1, 20 * batch, batch):
                 last = first + batch - 1
                 await author.write(*notes(first, last), info=facts("a", summary=str(last)))
             finished.set()

@@ -157,6 +157,7 @@ class CommitLoop:
         if self.poison is None:
             self.poison = failure
             _log.error("journal is poisoned", error=repr(cause))
+            self._failed()
         return failure
 
     async def settle(self) -> None:
@@ -282,7 +283,8 @@ class CommitLoop:
         # what waits behind may build upon what failed
         self._refuse(self._pending, failure, written=False)
         self._pending.clear()
-        self._failed()
+        if not poisoned:
+            self._failed()
 
     def _refuse(
         self, batch: Iterable[Pending], failure: StoreFailed, *, written: bool | None

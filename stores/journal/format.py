@@ -3,7 +3,7 @@
 ::
 
     segment   magic "MOORLOG\\0" 8 | format version 4 | header size 4 | created_ns 8 |
-              segment number 8 | log id 16 | reserved 12 | checksum 4                     64 bytes
+              segment number 8 | log id 16 | low 8 | reserved 4 | checksum 4              64 bytes
     frame     mark 4 | length 4 | checksum 4 | header check 4 | attested 8 | blocks ...
     block     length 4 | checksum 4 | kind 1 | flags 1 | id size 2 | count 4 | meta size 4 |
               seq 8 | time_ns 8 | session id | meta | content
@@ -51,7 +51,7 @@ HAS_INFO = 1
 CLOSED = 2
 NEEDS_WORKER = 4
 
-_SEGMENT = struct.Struct("<8sIIqQ16s12s")
+_SEGMENT = struct.Struct("<8sIIqQ16sQ4s")
 _CHECKSUM = struct.Struct("<I")
 SEGMENT_HEADER_SIZE = _SEGMENT.size + 4
 _FRAME = struct.Struct("<4sIIIQ")
@@ -66,9 +66,12 @@ _BLOCK_SEED = 0x6D6F6F72
 
 
 class SegmentHeader(NamedTuple):
+    """``low`` is the segment's place in the order of the log, as in the manifest."""
+
     log_id: bytes
     number: int
     created_ns: int
+    low: int
 
 
 class Frame(NamedTuple):
@@ -104,6 +107,7 @@ def pack_segment_header(header: SegmentHeader) -> bytes:
         header.created_ns,
         header.number,
         header.log_id,
+        header.low,
         b"",
     )
     return fields + _CHECKSUM.pack(zlib.crc32(fields, _BLOCK_SEED))
@@ -114,12 +118,12 @@ def parse_segment_header(data: bytes, *, file: str) -> SegmentHeader:
     if len(data) < SEGMENT_HEADER_SIZE:
         raise CorruptLog(file=file, offset=len(data), reason="the file ends inside its header")
     fields = data[: _SEGMENT.size]
-    magic, version, _, created_ns, number, log_id, _ = _SEGMENT.unpack(fields)
+    magic, version, _, created_ns, number, log_id, low, _ = _SEGMENT.unpack(fields)
     (checksum,) = _CHECKSUM.unpack_from(data, _SEGMENT.size)
     if magic != SEGMENT_MAGIC or checksum != zlib.crc32(fields, _BLOCK_SEED):
         raise CorruptLog(file=file, offset=0, reason="the header is not that of a segment")
     check_version(version, file=file)
-    return SegmentHeader(log_id, number, created_ns)
+    return SegmentHeader(log_id, number, created_ns, low)
 
 
 def check_version(version: int, *, file: str) -> None:

@@ -1,7 +1,7 @@
 """What goes on beside the commits: switching to a new segment, sealing the old one, closing.
 
-Only the one maintenance task changes the manifest while the journal is open, so its steps need no
-lock. Each step leaves a manifest behind that a crash may find:
+Whoever changes the manifest while the journal is open (this, and compaction) holds ``changing``.
+Each step leaves a manifest behind that a crash may find:
 
 1. A new segment file is made; between two frames the manifest names it as the active one, and the
    old one as sealed, still to be replayed.
@@ -28,7 +28,7 @@ from .recovery import new_segment
 from .sealing import write_side_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from .commits import CommitLoop
@@ -55,6 +55,7 @@ class Maintenance:
         self._kick = trio.Event()
         self._stopping = False
         self.stopped = trio.Event()
+        self.changing = trio.Lock()
         self.rotations = 0
         if opened.state.sealing is not None:
             self._kick.set()
@@ -92,11 +93,21 @@ class Maintenance:
                 self._kick.set()
 
     async def _work(self) -> None:
-        if self._opened.state.sealing is not None:
-            await self._seal()
-        if self._opened.target.end >= self._rotate_at() and self._commits.poison is None:
-            await self._rotate()
-            await self._seal()
+        async with self.changing:
+            if self._opened.state.sealing is not None:
+                await self._seal()
+            if self._opened.target.end >= self._rotate_at() and self._commits.poison is None:
+                await self._rotate()
+                await self._seal()
+
+    async def seal_active(self) -> None:
+        """Seal the active segment now, whatever its size, unless it is empty. Raises OSError."""
+        async with self.changing:
+            if self._opened.state.sealing is not None:
+                await self._seal()
+            if self._opened.target.end > SEGMENT_HEADER_SIZE:
+                await self._rotate()
+                await self._seal()
 
     def _rotate_at(self) -> int:
         return max(self._segment_bytes, CHECKPOINT_RATIO * self._checkpoint_bytes)
@@ -104,23 +115,22 @@ class Maintenance:
     async def _rotate(self) -> None:
         opened = self._opened
         manifest = opened.manifest
-        number = manifest.next_number
-        header = SegmentHeader(manifest.log_id, number, time.time_ns())
-        file = await _in_thread(lambda: new_segment(opened.disk, opened.layout, header))
+        number = opened.take_number()
+        header = SegmentHeader(manifest.log_id, number, time.time_ns(), number)
+        file = await in_thread(lambda: new_segment(opened.disk, opened.layout, header))
         target = opened.target
 
         async def switch() -> None:
             # with BUFFERED durability the old segment may not be on the disk yet
-            await _in_thread(target.sync if not target.synced else lambda: None)
+            await in_thread(target.sync if not target.synced else lambda: None)
             old = attrs.evolve(manifest.active, end=target.end)
             segments = (*manifest.segments[:-1], old, Segment(number, low=number, high=number))
-            changed = attrs.evolve(manifest, segments=segments, next_number=number + 1)
-            await self._store(changed)
+            changed = attrs.evolve(manifest, segments=segments)
+            await self.store(changed)
             opened.state.rotate(segments)
             opened.state.end = SEGMENT_HEADER_SIZE
             target.switch(file, number, SEGMENT_HEADER_SIZE)
             opened.publish(SEGMENT_HEADER_SIZE)
-            self.rotations += 1
 
         await self._commits.between_frames(switch)
 
@@ -134,13 +144,14 @@ class Maintenance:
         old, end = sealing.segment, sealing.segment.end
         entries = list(state.directory.entries.items())
         target_file = opened.target.file
+        number = opened.take_number()
 
         def write() -> int:
             write_side_file(state.files, old, end, sealing.index, state.directory)
             size = store_directory(
                 opened.disk,
                 opened.layout,
-                manifest.next_number,
+                number,
                 log_id=manifest.log_id,
                 entries=entries,
                 in_sealing=(old.high, sealing.index.blocks),
@@ -148,21 +159,21 @@ class Maintenance:
             target_file.sync()  # the checkpoint may tell of what is not synced yet
             return size
 
-        self._checkpoint_bytes = await _in_thread(write)
+        self._checkpoint_bytes = await in_thread(write)
         done = attrs.evolve(old, index_end=end)
         segments = tuple(done if segment is old else segment for segment in manifest.segments)
-        await self._store(
+        await self.store(
             attrs.evolve(
                 manifest,
                 segments=segments,
-                directory=manifest.next_number,
-                next_number=manifest.next_number + 1,
+                directory=number,
                 replay_place=manifest.active.high,
                 replay_offset=SEGMENT_HEADER_SIZE,
             )
         )
         state.sealed(segments)
         await self._forget(manifest, old)
+        self.rotations += 1
 
     async def close(self) -> None:
         """Attest everything, so that the next opening replays nothing. Raises OSError."""
@@ -174,9 +185,10 @@ class Maintenance:
         manifest = opened.manifest
         end = opened.target.end
         if (manifest.active.high, end) == (manifest.replay_place, manifest.replay_offset):
-            await self._store(attrs.evolve(manifest, clean=True))
+            await self.store(attrs.evolve(manifest, clean=True))
             return
         state, old = opened.state, manifest.active
+        number = opened.take_number()
 
         def write() -> None:
             opened.target.sync()
@@ -184,20 +196,19 @@ class Maintenance:
             store_directory(
                 opened.disk,
                 opened.layout,
-                manifest.next_number,
+                number,
                 log_id=manifest.log_id,
                 entries=state.directory.entries.items(),
                 in_sealing=(old.high, state.active.blocks),
             )
 
-        await _in_thread(write)
+        await in_thread(write)
         done = attrs.evolve(old, index_end=end)
-        await self._store(
+        await self.store(
             attrs.evolve(
                 manifest,
                 segments=(*manifest.segments[:-1], done),
-                directory=manifest.next_number,
-                next_number=manifest.next_number + 1,
+                directory=number,
                 replay_place=old.high,
                 replay_offset=end,
                 clean=True,
@@ -205,9 +216,11 @@ class Maintenance:
         )
         await self._forget(manifest, old)
 
-    async def _store(self, manifest: Manifest) -> None:
+    async def store(self, manifest: Manifest) -> None:
+        """Put a changed manifest in force. Raises OSError."""
         opened = self._opened
-        await _in_thread(lambda: store_manifest(opened.disk, opened.layout, manifest))
+        manifest = attrs.evolve(manifest, next_number=opened.next_number)
+        await in_thread(lambda: store_manifest(opened.disk, opened.layout, manifest))
         opened.manifest = manifest
 
     async def _forget(self, before: Manifest, segment: Segment) -> None:
@@ -219,15 +232,20 @@ class Maintenance:
         if segment.index_end:
             paths.append(layout.index(segment.number, segment.index_end))
 
+        await self.unlink(paths)
+
+    async def unlink(self, paths: Sequence[Path]) -> None:
+        """Remove files that the manifest does not name any more."""
+
         def unlink() -> None:
             for path in paths:
                 with suppress(OSError):  # the next opening removes what is left
                     self._opened.disk.unlink(path)
 
-        await _in_thread(unlink)
+        await in_thread(unlink)
 
 
-async def _in_thread(work: Callable[[], T]) -> T:
+async def in_thread(work: Callable[[], T]) -> T:
     # what has begun to change files is always waited for
     with trio.CancelScope(shield=True):
         return await trio.to_thread.run_sync(work)

@@ -38,6 +38,13 @@ class Opened:
     target: Target
     durable: File
     recovery: Recovery
+    next_number: int
+
+    def take_number(self) -> int:
+        """A number for a new file; it comes back only if nothing names the file."""
+        number = self.next_number
+        self.next_number += 1
+        return number
 
     def close(self) -> None:
         """Close the files and let go of the lock."""
@@ -105,7 +112,17 @@ def _open_locked(disk: Disk, layout: Layout, lock: Lock, synced: bool) -> Opened
         synced=synced,
     )
     durable = _open_durable(disk, layout)
-    opened = Opened(disk, layout, lock, manifest, result.state, target, durable, recovery)
+    opened = Opened(
+        disk,
+        layout,
+        lock,
+        manifest,
+        result.state,
+        target,
+        durable,
+        recovery,
+        manifest.next_number,
+    )
     opened.publish(target.end)
     return opened
 
@@ -130,7 +147,7 @@ def _create(disk: Disk, layout: Layout) -> Manifest:
             file.close()
     created_ns = time.time_ns()
     log_id = os.urandom(16)
-    new_segment(disk, layout, SegmentHeader(log_id, number, created_ns)).close()
+    new_segment(disk, layout, SegmentHeader(log_id, number, created_ns, number)).close()
     manifest = Manifest(
         log_id=log_id,
         created_ns=created_ns,

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 
 class Owner:
-    """``grown`` is called after a commit, with the size of the active segment."""
+    """``grown`` is called after a commit, with the size of the active segment, ``freed`` when
+    something was trimmed or deleted."""
 
     def __init__(self, opened: Opened, *, news: NewsBoard, reads: Reads) -> None:
         self.opened = opened
@@ -48,6 +49,7 @@ class Owner:
         self._news = news
         self._reads = reads
         self.grown: Callable[[int], None] = lambda end: None
+        self.freed: Callable[[], None] = lambda: None
         self._epochs: dict[str, int] = {}
         self._last_epoch = opened.manifest.generation << 32
         # heads that are ahead of the state, of sessions with something on its way
@@ -133,6 +135,7 @@ class Owner:
         before = min(before, entry.head_seq + 1)
         if before > entry.oldest_seq:
             await self.commits.append(*encode_trim(claim.session_id, before))
+            self.freed()
 
     async def delete(self, claim: Claim) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -148,6 +151,7 @@ class Owner:
         await self.commits.append(*encode_tombstone(session_id, head))
         self._arrived(session_id, head)
         self._news.wake_session(session_id)
+        self.freed()
 
     def _fence(self, claim: Claim) -> None:
         epoch = self._epochs.get(claim.session_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from . import format as fmt
@@ -65,22 +66,26 @@ def attested_later(file: File, *, log_id: bytes, number: int, start: int, end: i
 
     A header proves itself, so frames whose rest is damaged attest too.
     """
-    highest = 0
+    headers = frame_headers(file, log_id=log_id, number=number, start=start, end=end)
+    return max((frame.attested for frame in headers), default=0)
+
+
+def frame_headers(
+    file: File, *, log_id: bytes, number: int, start: int, end: int
+) -> Iterator[Frame]:
+    """Every good frame header between ``start`` and ``end``, wherever it is."""
     overlap = FRAME_HEADER_SIZE - 1
     position = start
     while position < end:
         data = file.read(min(READ_BYTES + overlap, end - position), position)
         found = data.find(FRAME_MARK)
-        while found >= 0:
+        while 0 <= found <= len(data) - FRAME_HEADER_SIZE:
             offset = position + found
             seed = fmt.frame_seed(log_id, number, offset)
-            try:
+            with suppress(Damaged):
                 header = data[found : found + FRAME_HEADER_SIZE]
-                highest = max(highest, fmt.parse_frame_header(header, seed, offset).attested)
-            except Damaged:
-                pass
+                yield fmt.parse_frame_header(header, seed, offset)
             found = data.find(FRAME_MARK, found + 1)
         if len(data) <= overlap:
-            break
+            return
         position += len(data) - overlap
-    return highest

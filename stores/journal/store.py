@@ -12,6 +12,7 @@ from moorage.runtime.errors import CorruptLog, InvalidArgument, StoreFailed
 
 from ..durability import Durability
 from ..news import NewsBoard
+from .compaction import CompactionReport, Compactor
 from .disk import OsDisk
 from .maintenance import Maintenance
 from .manifest import Layout
@@ -70,6 +71,7 @@ class JournalStore(ReadingSide):
         self._news = NewsBoard()
         self._owner: Owner | None = None
         self._maintenance: Maintenance | None = None
+        self._compactor: Compactor | None = None
         self._deliver: Deliver | None = None
 
     @property
@@ -94,9 +96,11 @@ class JournalStore(ReadingSide):
             async with trio.open_nursery() as nursery:
                 assert self._owner is not None
                 assert self._maintenance is not None
+                assert self._compactor is not None
                 nursery.start_soon(self._news.run)
                 nursery.start_soon(self._owner.commits.run)
                 nursery.start_soon(self._maintenance.run)
+                nursery.start_soon(self._compactor.run)
                 try:
                     yield
                 except BaseException as error:  # raised again below, not wrapped in a group
@@ -124,17 +128,27 @@ class JournalStore(ReadingSide):
         self._maintenance = Maintenance(
             opened, self._owner.commits, segment_bytes=self._segment_bytes
         )
+        self._compactor = Compactor(
+            opened,
+            self._maintenance,
+            self._owner.commits,
+            segment_bytes=self._segment_bytes,
+        )
         self._owner.grown = self._maintenance.grown
+        self._owner.freed = self._compactor.note_dead
 
     async def _end(self) -> None:
         """Let what is on its way arrive, refuse what comes, and attest everything."""
-        owner, maintenance = self._owner, self._maintenance
+        owner, maintenance, compactor = self._owner, self._maintenance, self._compactor
         assert owner is not None
         assert maintenance is not None
-        self._reads = self._owner = self._maintenance = self._deliver = None
+        assert compactor is not None
+        self._reads = self._owner = self._maintenance = None
+        self._compactor = self._deliver = None
         self._was_open = True
         self._news.wake_all()
         with trio.CancelScope(shield=True):
+            await compactor.stop()
             maintenance.stop()
             await maintenance.stopped.wait()
             owner.commits.stop()
@@ -150,6 +164,15 @@ class JournalStore(ReadingSide):
         """Open a reader beside whoever owns the journal; it takes no lock and never writes."""
         async with open_reader(self._disk, self._layout) as reader:
             yield reader
+
+    async def compact(self) -> CompactionReport:
+        """Free the space of what was trimmed, deleted or superseded, as far as possible, now.
+
+        It happens by itself too, when much is dead. Raises StoreFailed and CorruptLog.
+        """
+        self._writer()
+        assert self._compactor is not None
+        return await self._compactor.compact()
 
     async def claim(self, session_id: str) -> Claim:
         return await self._writer().claim(session_id)
@@ -192,8 +215,9 @@ class JournalStore(ReadingSide):
         return await self._deliver(session_id, command)
 
     def statistics(self) -> JournalStatistics:
-        owner, maintenance = self._writer(), self._maintenance
+        owner, maintenance, compactor = self._writer(), self._maintenance, self._compactor
         assert maintenance is not None
+        assert compactor is not None
         opened = owner.opened
         counts = owner.commits.counts
         directory = opened.state.directory
@@ -203,7 +227,7 @@ class JournalStore(ReadingSide):
             tombstones=len(directory.entries) - directory.existing,
             segments=len(segments),
             size_bytes=sum(segment.end or opened.target.end for segment in segments),
-            dead_bytes=0,
+            dead_bytes=compactor.dead_bytes,
             claims=owner.claims,
             pending=owner.commits.pending,
             waiting=self._news.statistics().waiting,
@@ -213,7 +237,7 @@ class JournalStore(ReadingSide):
             records=counts.records,
             bytes=counts.bytes,
             rotations=maintenance.rotations,
-            compactions=0,
+            compactions=compactor.compactions,
             replayed_frames=opened.recovery.replayed_frames,
             cut_tail_bytes=opened.recovery.cut_bytes,
             poisoned=owner.commits.poison is not None,

@@ -289,21 +289,18 @@ class RemembersItsLastRun(Function):
 
 class CancelsAllItsRuns(Function):
     def endless(self):
-        scope = trio.CancelScope()
+        scopes: list[trio.CancelScope] = []
 
         async def agent(request, context):
-            ended = trio.Event()
             await context.emit("turn_completed", {})
             with trio.CancelScope() as mine:
                 scopes.append(mine)
                 try:
                     await trio.sleep_forever()
                 finally:
-                    ended.set()
-                    for other in scopes:
-                        other.cancel()
+                    for scope in scopes:
+                        scope.cancel()
 
-        scopes = [scope]
         return agent
 
 

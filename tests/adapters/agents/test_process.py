@@ -397,7 +397,7 @@ print(child.pid, flush=True)"""
 async def test_what_left_the_group_cannot_hold_the_run_by_flooding_it():
     code = """
 import os, subprocess, sys
-child = subprocess.Popen(["yes"], start_new_session=True, stderr=subprocess.DEVNULL)
+child = subprocess.Popen(["yes", "x" * 1000], start_new_session=True, stderr=subprocess.DEVNULL)
 sys.stderr.write(str(child.pid))"""
     agent = ProcessAgent(python(code), pipe_grace_seconds=5)
 
@@ -445,9 +445,9 @@ async def test_cancelling_kills_what_ignores_termination(wait_gone):
 
 async def test_a_program_can_say_goodbye_within_the_grace(tmp_path):
     code = f"""
-import signal, sys, time
+import os, signal, sys, time
 def leave(*_):
-    print("x" * 1_000_000)  # more than a pipe holds
+    os.write(1, b"x" * 1_000_000)  # more than a pipe holds
     open({str(tmp_path / "goodbye")!r}, "w").close()
     sys.exit()
 signal.signal(signal.SIGTERM, leave)

@@ -23,8 +23,6 @@ from moorage.adapters.agents.scripted import (
 from moorage.runtime.errors import InvalidArgument
 from moorage.runtime.runs import RunState
 
-pytestmark = pytest.mark.usefixtures("autojump_clock")
-
 
 async def perform(*steps, input=None, **context):
     context = RecordingContext(**context)
@@ -32,14 +30,14 @@ async def perform(*steps, input=None, **context):
     return ended, context
 
 
-async def test_what_it_says_is_streamed_by_words_and_returned():
+async def test_what_it_says_is_streamed_by_words_and_returned(autojump_clock):
     ended, context = await perform(Say("Hello  big\nworld "), Say("!"))
 
     assert [e.data["delta"] for e in context.events] == ["Hello  ", "big\n", "world ", "!"]
     assert ended.output == {"content": "Hello  big\nworld !"}
 
 
-async def test_words_can_come_one_by_one():
+async def test_words_can_come_one_by_one(autojump_clock):
     started_at = trio.current_time()
 
     _, context = await perform(Say("a b c", seconds_between=2))
@@ -48,13 +46,13 @@ async def test_words_can_come_one_by_one():
     assert [round(second, 6) for second in seconds] == [0, 2, 4]
 
 
-async def test_saying_nothing_is_no_event():
+async def test_saying_nothing_is_no_event(autojump_clock):
     ended, context = await perform(Say(""))
 
     assert (context.events, ended.output) == ([], {"content": ""})
 
 
-async def test_any_event_can_be_emitted_and_repeated():
+async def test_any_event_can_be_emitted_and_repeated(autojump_clock):
     _, context = await perform(
         Emit("tool_call_started", {"tool_name": "ls"}, metadata={"trace": 1}), Emit("x", count=3)
     )
@@ -66,7 +64,7 @@ async def test_any_event_can_be_emitted_and_repeated():
     ) == ({"tool_name": "ls"}, {"trace": 1})
 
 
-async def test_it_waits_on_the_virtual_clock():
+async def test_it_waits_on_the_virtual_clock(autojump_clock):
     started_at = trio.current_time()
 
     await perform(Wait(3600), Wait(0.5))
@@ -74,7 +72,7 @@ async def test_it_waits_on_the_virtual_clock():
     assert pytest.approx(trio.current_time() - started_at) == 3600.5
 
 
-async def test_a_gate_and_a_signal_let_a_test_hold_it_at_a_place():
+async def test_a_gate_and_a_signal_let_a_test_hold_it_at_a_place(autojump_clock):
     gate, reached = trio.Event(), trio.Event()
     agent = ScriptedAgent([Signal(reached), WaitFor(gate), Say("on")])
     context = RecordingContext()
@@ -89,7 +87,7 @@ async def test_a_gate_and_a_signal_let_a_test_hold_it_at_a_place():
     assert context.deltas() == "on"
 
 
-async def test_flushing_waits_for_the_log():
+async def test_flushing_waits_for_the_log(autojump_clock):
     context = RecordingContext()
     context.hold_log()
 
@@ -103,7 +101,7 @@ async def test_flushing_waits_for_the_log():
     assert (before, context.deltas()) == ("x", "xy")
 
 
-async def test_it_can_ignore_cancellation_for_a_while():
+async def test_it_can_ignore_cancellation_for_a_while(autojump_clock):
     started_at = trio.current_time()
 
     with trio.move_on_after(1):
@@ -112,7 +110,7 @@ async def test_it_can_ignore_cancellation_for_a_while():
     assert pytest.approx(trio.current_time() - started_at) == 60
 
 
-async def test_failing_raises_the_given_exception():
+async def test_failing_raises_the_given_exception(autojump_clock):
     error = ValueError("bad")
 
     ended, _ = await perform(Fail(error))
@@ -120,7 +118,7 @@ async def test_failing_raises_the_given_exception():
     assert error is ended.error
 
 
-async def test_failing_with_facts_gives_them_to_the_runtime():
+async def test_failing_with_facts_gives_them_to_the_runtime(autojump_clock):
     ended, _ = await perform(
         Fail(message="busy", code="overloaded", retryable=True, details={"after": 5})
     )
@@ -134,28 +132,28 @@ async def test_failing_with_facts_gives_them_to_the_runtime():
     ) == ("busy", "overloaded", True, {"after": 5})
 
 
-async def test_an_agent_may_exit_its_process():
+async def test_an_agent_may_exit_its_process(autojump_clock):
     with pytest.raises(SystemExit):
         await perform(Fail(SystemExit(3)))
 
 
-async def test_it_returns_a_value_or_what_is_made_of_the_request():
+async def test_it_returns_a_value_or_what_is_made_of_the_request(autojump_clock):
     assert (await perform(Return(5)))[0].output == 5
     assert None is (await perform(Say("x"), Return()))[0].output
     assert (await perform(Return(lambda request: [request.attempt])))[0].output == [1]
 
 
-async def test_an_echo_is_the_input():
+async def test_an_echo_is_the_input(autojump_clock):
     assert (await perform(Echo(), input={"a": [1]}))[0].output == {"a": [1]}
 
 
-async def test_without_a_script_it_echoes():
+async def test_without_a_script_it_echoes(autojump_clock):
     context = RecordingContext()
 
     assert (await execute(ScriptedAgent(), context.request("x"), context)).output == "x"
 
 
-async def test_any_function_can_be_a_step():
+async def test_any_function_can_be_a_step(autojump_clock):
     async def twice(request, context):
         await context.emit("x", request.input * 2)
 
@@ -164,7 +162,7 @@ async def test_any_function_can_be_a_step():
     assert context.events[0].data == 42
 
 
-async def test_it_parks_and_goes_on_with_the_answer():
+async def test_it_parks_and_goes_on_with_the_answer(autojump_clock):
     steps = [Park("approve", {"cost": 5}), Return(lambda request: request.answers["approve"])]
 
     parked, _ = await perform(*steps)
@@ -174,7 +172,7 @@ async def test_it_parks_and_goes_on_with_the_answer():
     assert (answered.state, answered.output) == (RunState.COMPLETED, "yes")
 
 
-async def test_a_script_may_depend_on_the_request():
+async def test_a_script_may_depend_on_the_request(autojump_clock):
     agent = ScriptedAgent(lambda request: [Fail()] if request.attempt == 1 else [Return("done")])
 
     for attempt, state in [(1, RunState.FAILED), (2, RunState.COMPLETED)]:
@@ -182,7 +180,7 @@ async def test_a_script_may_depend_on_the_request():
         assert state == (await execute(agent, context.request(), context)).state
 
 
-async def test_it_remembers_requests_and_counts_how_runs_ended():
+async def test_it_remembers_requests_and_counts_how_runs_ended(autojump_clock):
     agent = ScriptedAgent(lambda request: request.input)
     requests = []
     for script in ([], [Fail()], [Wait(100)]):
@@ -192,12 +190,16 @@ async def test_it_remembers_requests_and_counts_how_runs_ended():
             await execute(agent, requests[-1], context)
 
     assert requests == agent.requests
-    assert (
-        attrs.asdict(agent.statistics())
-    ) == {"started": 3, "running": 0, "returned": 1, "failed": 1, "cancelled": 1}
+    assert (attrs.asdict(agent.statistics())) == {
+        "started": 3,
+        "running": 0,
+        "returned": 1,
+        "failed": 1,
+        "cancelled": 1,
+    }
 
 
-async def test_a_test_can_wait_until_it_was_called():
+async def test_a_test_can_wait_until_it_was_called(autojump_clock):
     agent = ScriptedAgent([Wait(10)])
     context = RecordingContext()
 
@@ -231,7 +233,7 @@ async def test_a_bad_script_is_refused(script, message):
         ScriptedAgent(script)
 
 
-async def test_a_function_that_makes_a_bad_script_fails_the_run():
+async def test_a_function_that_makes_a_bad_script_fails_the_run(autojump_clock):
     context = RecordingContext()
 
     ended = await execute(ScriptedAgent(lambda request: ["x"]), context.request(), context)
@@ -239,7 +241,7 @@ async def test_a_function_that_makes_a_bad_script_fails_the_run():
     assert isinstance(ended.error, InvalidArgument)
 
 
-async def test_an_async_function_is_no_script():
+async def test_an_async_function_is_no_script(autojump_clock):
     async def script(request):
         return []
 

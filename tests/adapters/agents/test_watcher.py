@@ -202,6 +202,46 @@ def test_a_dead_watcher_is_replaced_when_a_group_ends(watcher):
     watcher.release(second)
 
 
+def test_a_forked_copy_forgets_the_watcher_and_warns_of_nothing(watcher):
+    watcher.reserve()
+    process = watcher._process
+
+    watcher.forget_in_fork()
+
+    assert watcher.pid is None
+    assert process.returncode == 0
+    # here it was the only copy of the socket: the watcher ends, as if its owner had died
+    assert (process.pid, 0) == os.waitpid(process.pid, 0)
+
+
+def test_forgetting_where_there_is_no_watcher_is_nothing(watcher):
+    watcher.forget_in_fork()
+
+    assert watcher.pid is None
+
+
+def test_a_dead_watcher_is_replaced_when_a_child_joins(watcher):
+    group = watcher.reserve()
+    dead = watcher.pid
+    os.kill(dead, signal.SIGKILL)
+    os.waitid(os.P_PID, dead, os.WEXITED | os.WNOWAIT)
+
+    watcher.joined(group)
+
+    assert watcher.pid not in (None, dead)
+    watcher.release(group)
+
+
+def test_a_watcher_that_cannot_be_started_leaves_no_descriptor(watcher, monkeypatch):
+    before = os.listdir("/proc/self/fd")
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+
+    with pytest.raises(ProcessLimitReached, match="No such file"):
+        watcher.reserve()
+
+    assert before == os.listdir("/proc/self/fd")
+
+
 def test_a_watcher_of_another_session_is_replaced(watcher, monkeypatch):
     first = watcher.reserve()
     before = watcher.pid

@@ -1,0 +1,186 @@
+"""``moorage run``: submit inputs, show what happens, say how it ended."""
+
+from __future__ import annotations
+
+import json
+import signal
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import trio
+from moorage.adapters.sinks import renderer
+from moorage.adapters.sinks.rendering import describe_output
+from moorage.runtime import InvalidArgument, QueueFull, RunState, open_supervisor
+from moorage.runtime.events import RUN_TERMINAL_TYPES
+from moorage.runtime.runs import OnInterrupt, outcome_of
+
+from .frame import EXIT_FAILED, Terminated, note, write, write_soon
+from .tables import in_color, show_json, show_table
+
+if TYPE_CHECKING:
+    from moorage.adapters.sinks import Renderer
+    from moorage.runtime import Event, Run, RunOutcome, Session
+    from moorage.runtime.agents import Agents
+    from moorage.stores import JournalStore
+
+_SECOND_NS = 1_000_000_000
+
+
+@attrs.frozen(kw_only=True)
+class Order:
+    """What to run, and how to show it; ``format`` None shows no events."""
+
+    session_id: str | None
+    inputs: list[Any]
+    slots: int | None
+    timeout_seconds: float | None
+    on_interrupt: OnInterrupt
+    format: str | None
+    as_json: bool
+
+
+def parse_input(text: str) -> Any:
+    """A JSON object or array is data, everything else is text as it stands.
+
+    Raises InvalidArgument for JSON that no log can keep, as it is written (NaN).
+    """
+    if text.lstrip()[:1] not in ("{", "["):
+        return text
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+    except (json.JSONDecodeError, RecursionError):
+        return text
+    return value
+
+
+def _refuse_constant(name: str) -> Any:
+    raise InvalidArgument(f"{name} is no JSON: give a number, or null")
+
+
+async def run_inputs(store: JournalStore, agent: Agents, order: Order) -> int:
+    """Submit every input, stream the events, show the outcomes.
+
+    Returns the exit code: 1 if a run did not complete. Raises SessionHeld if another process owns
+    the journal.
+    """
+    async with trio.open_nursery() as watching:
+        await watching.start(_watch_sigterm)
+        outcomes = await _run(store, agent, order)
+        watching.cancel_scope.cancel()
+    if order.as_json:
+        show_json([outcome_to_json(outcome) for outcome in outcomes])
+    elif order.format != "jsonl":
+        _show_outcomes(outcomes, separated=order.format is not None)
+    completed = all(outcome.state is RunState.COMPLETED for outcome in outcomes)
+    return 0 if completed else EXIT_FAILED
+
+
+async def _watch_sigterm(task_status: trio.TaskStatus[None]) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM) as signals:
+        task_status.started()
+        async for _ in signals:
+            raise Terminated
+
+
+async def _run(store: JournalStore, agent: Agents, order: Order) -> list[RunOutcome]:
+    async with open_supervisor(store, agent) as supervisor:
+        session = await supervisor.session(order.session_id, slots=order.slots)
+        await _tell_of_others(supervisor, session.id)
+        status = await session.status()
+        older = {*status.running, *status.queued, *status.waiting}
+        if older:
+            note(f"{len(older)} unfinished runs of session {session.id!r} go on first")
+        rendering = None if order.format is None else renderer(order.format, color=in_color())
+        runs: list[Run] = []
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_submit_all, session, order, runs)
+            ended = await _follow(session, status.head_seq, len(order.inputs), older, rendering)
+        return [ended[run.id] for run in runs]
+
+
+async def _tell_of_others(supervisor: Any, session_id: str) -> None:
+    others = [
+        info.id
+        async for info in supervisor.sessions()
+        if info.needs_worker and info.id != session_id
+    ]
+    if others:
+        names = ", ".join(map(repr, others[:3])) + (", ..." if len(others) > 3 else "")
+        note(f"{len(others)} other sessions have unfinished runs, which go on too: {names}")
+
+
+async def _submit_all(session: Session, order: Order, runs: list[Run]) -> None:
+    oldest = 0
+    for input in order.inputs:
+        while True:
+            try:
+                run = await session.submit(
+                    input,
+                    timeout_seconds=order.timeout_seconds,
+                    on_interrupt=order.on_interrupt,
+                )
+            except QueueFull:
+                if oldest >= len(runs):  # full of older runs
+                    await session.wait_idle()
+                    continue
+                await runs[oldest].wait()
+                oldest += 1
+            else:
+                runs.append(run)
+                break
+
+
+async def _follow(
+    session: Session, after: int, count: int, older: set[str], rendering: Renderer | None
+) -> dict[str, RunOutcome]:
+    """Show events until ``count`` runs that are not ``older`` have ended."""
+    ended: dict[str, RunOutcome] = {}
+    async with session.subscribe(after=after) as subscription:
+        async for batch in subscription.batches():
+            events = [event for event in batch if event.run_id not in older]
+            _collect(events, ended)
+            if rendering is not None:
+                await write_soon(rendering.render(events))
+            if len(ended) >= count:
+                break
+    if rendering is not None:
+        await write_soon(rendering.finish())
+    return ended
+
+
+def _collect(events: list[Event], ended: dict[str, RunOutcome]) -> None:
+    for event in events:
+        if event.type in RUN_TERMINAL_TYPES and event.run_id is not None:
+            ended[event.run_id] = outcome_of(event)
+
+
+def outcome_to_json(outcome: RunOutcome) -> dict[str, Any]:
+    """The keys are those of RunOutcome."""
+    fields = attrs.asdict(outcome)
+    fields["state"] = outcome.state.value
+    return fields
+
+
+def _show_outcomes(outcomes: list[RunOutcome], *, separated: bool) -> None:
+    rows = []
+    for outcome in outcomes:
+        if outcome.error is not None:
+            result = f"{outcome.error.code}: {outcome.error.message}"
+        else:
+            result = describe_output(outcome.output)
+        rows.append([outcome.run_id, outcome.state.value, _seconds(outcome), result])
+    if separated:
+        write("\n")
+    show_table(
+        ["RUN", "OUTCOME", "SECONDS", "RESULT"],
+        rows,
+        numbers=["SECONDS"],
+        states="OUTCOME",
+        full=["RUN"],
+    )
+
+
+def _seconds(outcome: RunOutcome) -> str:
+    if outcome.started_at_ns is None:
+        return "-"
+    return f"{(outcome.ended_at_ns - outcome.started_at_ns) / _SECOND_NS:.2f}"

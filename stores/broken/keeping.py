@@ -1,0 +1,131 @@
+"""Stores that are wrong about what is kept and what is forgotten."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from moorage.runtime.ports import Record
+
+from ..memory import MemoryStore
+from .flaws import Reopening
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from moorage.runtime.ports import Claim, Snapshot, StoreReader
+
+
+class LastRecordLost(Reopening):
+    """The last record of each session is lost in a restart."""
+
+    def on_open(self) -> None:
+        for log in self._logs():
+            if log.head_seq > log.oldest_seq:
+                log._bodies.pop()
+                log._types.pop()
+                log.head_seq -= 1
+
+
+class KeysForgotten(Reopening):
+    """Keys are lost in a restart."""
+
+    def on_open(self) -> None:
+        for log in self._logs():
+            log._keys.clear()
+
+
+class RunsForgotten(Reopening):
+    """Runs are lost in a restart."""
+
+    def on_open(self) -> None:
+        for log in self._logs():
+            log._runs.clear()
+
+
+class CursorsForgotten(Reopening):
+    """Cursors are lost in a restart."""
+
+    def on_open(self) -> None:
+        for log in self._logs():
+            log.cursors.clear()
+
+
+class FirstSnapshotKept(MemoryStore):
+    """A snapshot is not replaced by a newer one."""
+
+    async def save_snapshot(self, claim: Claim, snapshot: Snapshot) -> None:
+        await super().save_snapshot(claim, await self.snapshot(claim.session_id) or snapshot)
+
+
+class FutureSnapshotKept(MemoryStore):
+    """A snapshot ahead of the head is kept."""
+
+    async def save_snapshot(self, claim: Claim, snapshot: Snapshot) -> None:
+        await self._begin_write(claim)
+        self._content.logs[claim.session_id].snapshot = snapshot
+
+
+class TrimmedStillReadable(MemoryStore):
+    """trim does nothing."""
+
+    async def trim(self, claim: Claim, before: int) -> None:
+        await self._begin_write(claim)
+
+
+class TrimForgotten(Reopening):
+    """After a restart trimmed events seem to be there, empty."""
+
+    def on_open(self) -> None:
+        for log in self._logs():
+            missing = log.oldest_seq - 1
+            filler = Record(0, "message_sent", None, b"\x96\x00\xa1x\xc0\xc0\xc0\x01")
+            log._bodies[:0] = [filler.body] * missing
+            log._types[:0] = [filler.type] * missing
+            log.oldest_seq = 1
+
+
+class TombstoneForgotten(MemoryStore):
+    """A deleted id starts again from 1."""
+
+    async def delete(self, claim: Claim) -> None:
+        await super().delete(claim)
+        self._content.tombstones.pop(claim.session_id, None)
+
+
+class TombstoneForgottenLater(Reopening):
+    """A deleted id starts again from 1 after a restart."""
+
+    def on_open(self) -> None:
+        self._content.tombstones.clear()
+
+
+class CursorsOutliveDelete(MemoryStore):
+    """A deleted session's cursors are found by the next of that id."""
+
+    async def delete(self, claim: Claim) -> None:
+        log = self._content.logs.get(claim.session_id)
+        await super().delete(claim)
+        self._kept = {} if log is None else dict(log.cursors)
+
+    async def cursor(self, session_id: str, name: str) -> int | None:
+        found = await super().cursor(session_id, name)
+        return getattr(self, "_kept", {}).get(name) if found is None else found
+
+
+class ReaderNeedsOwner(MemoryStore):
+    """A reader beside nobody sees nothing."""
+
+    @contextlib.asynccontextmanager
+    async def reading(self) -> AsyncGenerator[StoreReader]:
+        store = self if self._content.nodes else MemoryStore()
+        async with MemoryStore.reading(store) as reader:
+            yield reader
+
+
+class LastEventNotTrimmed(MemoryStore):
+    """trim always leaves one event."""
+
+    async def trim(self, claim: Claim, before: int) -> None:
+        log = self._content.logs.get(claim.session_id)
+        await super().trim(claim, before if log is None else min(before, log.head_seq))
