@@ -161,6 +161,9 @@ class Residents:
                     return
                 resident.inbox.keep_only_asks()
                 await trio.sleep(pause)
+                if self._closed is not None:
+                    # being sent away was for the worker that is gone as well
+                    resident.inbox.put(Leave(final=True))
         finally:
             if self._by_id.get(resident.session_id) is resident:
                 del self._by_id[resident.session_id]
@@ -189,7 +192,8 @@ class Residents:
                 self._on_store_failed(error)
                 return None
             log.warning("session_write_of_unknown_outcome", reason=str(error))
-            resident.inbox.refuse_all(error)
+            if not worker.serving:
+                resident.inbox.refuse_all(StoreFailed(error.message, written=False))
             return STORE_RETRY_SECONDS
         except MoorageError as error:
             resident.inbox.refuse_all(error)

@@ -7,8 +7,6 @@ from typing import Any, Literal
 
 import attrs
 
-from .runs import RunState
-
 
 class SessionState(str, enum.Enum):
     OPEN = "open"
@@ -25,9 +23,6 @@ class SessionState(str, enum.Enum):
 CloseOutcome = Literal["completed", "failed", "cancelled"]
 Mode = Literal["open_or_create", "create", "resume"]
 QueuedPolicy = Literal["keep", "finish"]
-
-ACTIVE_STATES = (RunState.QUEUED, RunState.RUNNING, RunState.CANCELLING)
-"""States in which a run needs a worker; a waiting run needs none until it is answered."""
 
 
 @attrs.frozen
@@ -54,8 +49,9 @@ class SessionInfo:
 
     @property
     def active(self) -> int:
-        """How many runs are queued, running or being cancelled."""
-        return sum(self.runs.get(state.value, 0) for state in ACTIVE_STATES)
+        """How many runs need a worker: a waiting one needs none until it is answered."""
+        count = self.runs.get
+        return count("queued", 0) + count("running", 0) + count("cancelling", 0)
 
     @property
     def needs_worker(self) -> bool:

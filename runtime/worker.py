@@ -80,6 +80,8 @@ class Worker:
         self._drains: list[DrainWatch] = []
         self._leaving = False
         self._leaving_for_good = False
+        self.serving = False
+        """Whether it came as far as to take asks."""
         self._lost = False
         self._scope = trio.CancelScope()
         self._deletion: Ask | None = None
@@ -147,6 +149,7 @@ class Worker:
                     self._batch.absorb(self._machine.recover(self.time_ns()))
                     self._slots.fill(self._machine, self._batch)
                     recovered = await self._commit()
+                self.serving = True
                 while not self._leaving:
                     await self._turn()
             except BaseException as error:

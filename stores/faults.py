@@ -20,6 +20,10 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import trio
 from moorage.runtime.errors import InvalidArgument, StoreFailed
+from moorage.runtime.ports import (
+    Record,
+)
+from moorage.runtime.sessions import SessionInfo
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Sequence
@@ -29,13 +33,11 @@ if TYPE_CHECKING:
         Claim,
         Deliver,
         Page,
-        Record,
         Snapshot,
         Store,
         StoredRun,
         StoreReader,
     )
-    from moorage.runtime.sessions import SessionInfo
 
 
 class Fault(enum.Enum):

@@ -44,7 +44,7 @@ def _process_agent(command: str) -> ProcessAgent:
         raise InvalidArgument(f"the command {command!r} cannot be split: {error}") from error
 
 
-def _from_module(name: str, path: str) -> Any:
+def _from_module(name: str, path: str) -> Agents:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
@@ -67,4 +67,5 @@ def _from_module(name: str, path: str) -> Any:
                 f"{name}:{path} is {agent!r}: an agent is an async function of a RunRequest and "
                 "a RunContext, or an object that can be called like one"
             )
-    return found
+    agent_or_agents: Agents = found
+    return agent_or_agents

@@ -18,6 +18,7 @@ from moorage.runtime import InvalidArgument
 
 from . import data_directory
 from .agent_spec import FORMS, load_agent
+from .demo.story import tell_story
 from .exporting import export_session
 from .following import show_events
 from .frame import EXIT_BROKEN_PIPE, configure_logging, discard_output, perform, write
@@ -25,6 +26,7 @@ from .importing import import_session
 from .listing import list_sessions, show_status
 from .removing import delete_session
 from .running import Order, parse_input, run_inputs
+from .upkeep import compact_journal, salvage_journal, verify_journal
 
 app = typer.Typer(
     name="moorage",
@@ -84,6 +86,24 @@ def _reading(
         return await command(data_directory.existing(_directory(context, data)))
 
     perform(body)
+
+
+@app.command()
+def demo(
+    seconds: Annotated[
+        float, typer.Option(min=1, help="How long to work, about; more on a slow machine.")
+    ] = 25.0,
+    keep: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Leave the journal and the record in this directory."),
+    ] = None,
+) -> None:
+    """The whole story in 30 seconds, with a kill -9 in the middle.
+
+    A service runs real programs, is killed and started again; a client that kept its own record
+    proves that nothing is missing. Exit code 1, and the reason, if anything is.
+    """
+    perform(partial(tell_story, seconds=seconds, keep=keep))
 
 
 @app.command()
@@ -280,6 +300,29 @@ def delete(
 ) -> None:
     """Delete a session and all of its events."""
     _reading(context, data, partial(delete_session, session_id=id, sure=yes))
+
+
+@app.command()
+def verify(context: typer.Context, as_json: AsJson = False, data: DataDirectory = None) -> None:
+    """Read the whole journal and check it, beside its owner; exit code 1 if it is damaged."""
+    _reading(context, data, partial(verify_journal, as_json=as_json))
+
+
+@app.command()
+def salvage(
+    context: typer.Context,
+    to: Annotated[Path, typer.Option("--to", metavar="NEWDIR", help="A new directory.")],
+    as_json: AsJson = False,
+    data: DataDirectory = None,
+) -> None:
+    """Copy what can be read of a damaged journal into a new one; the damaged one stays as it is."""
+    _reading(context, data, partial(salvage_journal, target=to, as_json=as_json))
+
+
+@app.command()
+def compact(context: typer.Context, as_json: AsJson = False, data: DataDirectory = None) -> None:
+    """Free the space of what was deleted or trimmed."""
+    _reading(context, data, partial(compact_journal, as_json=as_json))
 
 
 def main() -> None:

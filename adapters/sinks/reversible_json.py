@@ -22,7 +22,7 @@ from moorage.runtime.errors import InvalidArgument
 from moorage.runtime.events import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from moorage.runtime.events import Data
 
@@ -76,7 +76,7 @@ def _special(key: str, item: Any) -> Data:
         raise InvalidArgument(f"{{{key!r}: {item!r}}} cannot be read: {error!r}") from error
 
 
-_SPECIAL = {
+_SPECIAL: Mapping[str, Callable[[Any], Data]] = {
     "$bytes": lambda text: base64.b64decode(text, validate=True),
     "$float": lambda text: _FLOATS[text],
 }

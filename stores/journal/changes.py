@@ -179,6 +179,23 @@ def _encode_events(
     return change, block
 
 
+def encode_info(
+    session_id: str, next_seq: int, info: bytes, *, flags: int, time_ns: int
+) -> Encoded:
+    """An info without events; ``info`` is encoded already."""
+    block = fmt.pack_block(
+        fmt.EVENTS,
+        session_id.encode(),
+        next_seq,
+        flags=flags,
+        time_ns=time_ns,
+        meta=_pack_meta(next_seq, info, []),
+        content=_ARRAY_32 + bytes(4),
+    )
+    change = Change(fmt.EVENTS, session_id, next_seq, len(block), 0, flags, time_ns, info)
+    return [change], [block]
+
+
 def _pack_meta(first_seq: int, info: bytes | None, marks: list[RunMark]) -> bytes:
     """Info size 4, info, then for each mark: position in the block 4, what 1, run id size 2, key
     size 2, run id, key. A size is one more than the bytes, 0 where there is none."""

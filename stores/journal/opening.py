@@ -63,7 +63,7 @@ def open_log(disk: Disk, layout: Layout, *, owner: str, synced: bool) -> Opened:
     """Raises SessionHeld, CorruptLog and StoreFailed."""
     try:
         load_manifest(disk, layout)  # a newer format is refused before anything is written
-        disk.make_directory(layout.root)
+        _make_root(disk, layout)
         lock = _take_lock(disk, layout, owner)
         try:
             return _open_locked(disk, layout, lock, synced)
@@ -76,6 +76,20 @@ def open_log(disk: Disk, layout: Layout, *, owner: str, synced: bool) -> Opened:
             "directory that this user may write to, and room (reading needs neither: open_reader)",
             written=False,
         ) from error
+
+
+def _make_root(disk: Disk, layout: Layout) -> None:
+    """Make the journal's directory, and its name durable too."""
+    missing = []
+    for path in (layout.root, *layout.root.parents):
+        try:
+            disk.list(path)
+            break
+        except FileNotFoundError:
+            missing.append(path)
+    disk.make_directory(layout.root)
+    for path in missing:
+        disk.sync_directory(path.parent)
 
 
 def _take_lock(disk: Disk, layout: Layout, owner: str) -> Lock:

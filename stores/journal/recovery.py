@@ -26,6 +26,8 @@ from .scan import FrameDamaged, attested_later, frames
 from .state import State
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .changes import Change
     from .disk import Disk, File
     from .durable import DurableEnd
@@ -143,7 +145,7 @@ def _up_to(manifest: Manifest, last: Segment) -> tuple[Segment, ...]:
 
 
 def check_segments(disk: Disk, layout: Layout, manifest: Manifest) -> None:
-    """Every segment's header is right and none is missing or short."""
+    """Every segment's header is right, and no file is missing or short. Raises CorruptLog."""
     for segment in manifest.segments:
         path = layout.segment(segment.number)
         try:
@@ -162,6 +164,15 @@ def check_segments(disk: Disk, layout: Layout, manifest: Manifest) -> None:
                 raise CorruptLog(file=str(path), offset=size, reason=reason)
         finally:
             file.close()
+        if segment.index_end:
+            _check_there(disk, layout.index(segment.number, segment.index_end))
+
+
+def _check_there(disk: Disk, path: Path) -> None:
+    try:
+        disk.open(path).close()
+    except FileNotFoundError:
+        raise CorruptLog(file=str(path), offset=0, reason="the file is missing") from None
 
 
 def _replay_sealed(files: Files, segment: Segment, state: State, start: int) -> int:

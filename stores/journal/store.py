@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from moorage.runtime.ports import Claim, Deliver, Record, Snapshot, StoreReader
     from moorage.runtime.sessions import SessionInfo
 
+    from .changes import Change
     from .disk import Disk
     from .opening import Opened
     from .recovery import Recovery
@@ -173,6 +174,10 @@ class JournalStore(ReadingSide):
         self._writer()
         assert self._compactor is not None
         return await self._compactor.compact()
+
+    async def append_blocks(self, changes: list[Change], blocks: list[bytes]) -> None:
+        """Commit blocks as they are, without a claim: for salvage, which owns everything."""
+        await self._writer().commits.append(changes, blocks)
 
     async def claim(self, session_id: str) -> Claim:
         return await self._writer().claim(session_id)

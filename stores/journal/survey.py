@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import attrs
-
 from moorage.runtime.errors import CorruptLog, StoreFailed
 
 from . import format as fmt
 from .format import FRAME_HEADER_SIZE, SEGMENT_HEADER_SIZE, Damaged
-from .manifest import Segment, load_manifest
+from .manifest import Manifest, Segment, load_manifest
 from .recovery import load_durable
 from .scan import FrameDamaged, frame_headers, frames
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
     from .disk import Disk, File
     from .format import Block
-    from .manifest import Layout, Manifest
+    from .manifest import Layout
 
 
 @attrs.frozen
@@ -66,8 +65,6 @@ def manifest_or_guess(disk: Disk, layout: Layout, problems: list[Problem]) -> Ma
 
 
 def _guess(headers: list[fmt.SegmentHeader]) -> Manifest:
-    from .manifest import Manifest
-
     segments = tuple(Segment(header.number, header.low, header.low) for header in headers)
     return Manifest(
         log_id=headers[-1].log_id,
@@ -116,7 +113,9 @@ def segment_end(disk: Disk, layout: Layout, manifest: Manifest, segment: Segment
 def survey(
     file: File, path: str, *, log_id: bytes, number: int, end: int
 ) -> Iterator[Found | Problem]:
-    """All blocks of a segment that are good, and what is not. Raises OSError."""
+    """All blocks of a segment that are good, and what is not: of a damaged frame those that are
+    good by themselves, unless it is the last, which may never have been durable. Raises OSError.
+    """
     offset = SEGMENT_HEADER_SIZE
     while offset < end:
         try:
@@ -126,13 +125,11 @@ def survey(
         except FrameDamaged as damage:
             yield Problem(path, damage.offset, damage.reason)
             offset, rest = _behind(file, log_id, number, damage.offset, end)
-            if rest:
+            if rest and offset < end:
                 yield from _blocks(memoryview(rest), damage.offset, path, whole=False)
 
 
-def _behind(
-    file: File, log_id: bytes, number: int, damaged: int, end: int
-) -> tuple[int, bytes]:
+def _behind(file: File, log_id: bytes, number: int, damaged: int, end: int) -> tuple[int, bytes]:
     """Where to go on behind a damaged frame, and the frame's bytes if its header is good."""
     rest = b""
     try:
@@ -145,9 +142,7 @@ def _behind(
     return next((frame.offset for frame in following), end), rest
 
 
-def _blocks(
-    data: memoryview, offset: int, path: str, *, whole: bool
-) -> Iterator[Found | Problem]:
+def _blocks(data: memoryview, offset: int, path: str, *, whole: bool) -> Iterator[Found | Problem]:
     position = FRAME_HEADER_SIZE
     while position < len(data):
         try:

@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
-
 from moorage.runtime import codec
 from moorage.runtime.errors import CorruptLog, StoreFailed
 
 from . import format as fmt
 from .disk import OsDisk
-from .durable import DurableEnd
 from .gather import parts_down
 from .manifest import Layout, load_manifest
 from .recovery import load_durable, replay_for_reader
@@ -23,6 +21,7 @@ from .survey import Problem, manifest_or_guess, problem_of, segment_end, survey
 
 if TYPE_CHECKING:
     from .disk import Disk
+    from .durable import DurableEnd
     from .format import Block
     from .manifest import Manifest, Segment
     from .state import State, View
@@ -102,9 +101,7 @@ class _Verifier:
         if problem not in self._problems[-8:]:
             self._problems.append(problem)
 
-    def _state(
-        self, manifest: Manifest, durable: DurableEnd | None, alive: bool
-    ) -> State | None:
+    def _state(self, manifest: Manifest, durable: DurableEnd | None, alive: bool) -> State | None:
         if self._problems and not manifest.directory:
             return None
         try:
@@ -127,9 +124,7 @@ class _Verifier:
             end = segment_end(self._disk, self._layout, manifest, segment, size)
             if segment.end is not None and size < segment.end:
                 self._report(Problem(path, size, f"{segment.end} bytes of it were durable"))
-            found = survey(
-                file, path, log_id=manifest.log_id, number=segment.number, end=end
-            )
+            found = survey(file, path, log_id=manifest.log_id, number=segment.number, end=end)
             problems = []
             for one in found:
                 if isinstance(one, Problem):

@@ -6,7 +6,7 @@ import pytest
 import trio
 from moorage.runtime.commands import GetStatus
 from moorage.runtime.errors import InvalidArgument, SessionHeld, StaleOwner, StoreFailed
-from moorage.runtime.ports import Snapshot
+from moorage.runtime.ports import Snapshot, Store
 from moorage.stores import MemoryStore
 from moorage.stores.conformance.scenario import (
     Author,
@@ -182,5 +182,5 @@ async def test_statistics_count(nursery: trio.Nursery) -> None:
     assert found.size_bytes == len(note(3).body) + len(note(4).body)
 
 
-async def _wait(store: MemoryStore) -> None:
+async def _wait(store: Store) -> None:
     await store.wait_news("a", after=4)

@@ -14,16 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import trio
-
 from moorage.runtime.events import RUN_TERMINAL_TYPES
 
 from .checker import check_directory
+from .places import Places
 from .programs import SESSIONS, input_of
 from .record import RecordWriter, digest_of
-from .service import Places
 from .wire import Lines, PeerGone, connect, standard_streams
 
-UNFINISHED_MAX = 7
+UNFINISHED_MAX = 6
 """Runs of a session that this client has under way: two in slots, the rest queued."""
 CANCEL_EVERY = 5
 CURSOR = "auditor"
@@ -186,9 +185,7 @@ class Client:
         # a run's end is what this subscriber acknowledges: all before it is done with
         for event in value["events"]:
             if event["type"] in RUN_TERMINAL_TYPES:
-                self.record.write(
-                    {"what": "ack_sent", "session": session_id, "seq": event["seq"]}
-                )
+                self.record.write({"what": "ack_sent", "session": session_id, "seq": event["seq"]})
                 self.acks_open[session_id] += 1
                 await lines.send({"ack": event["seq"]})
 

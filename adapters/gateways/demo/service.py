@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import trio
-
 from moorage.adapters.agents import ProcessAgent
 from moorage.adapters.gateways.frame import configure_logging
 from moorage.adapters.sinks import event_to_json
@@ -26,6 +25,7 @@ from moorage.runtime import MoorageError, SupervisorLimits, open_supervisor
 from moorage.runtime.events import RUN_TERMINAL_TYPES
 from moorage.stores import JournalStore
 
+from .places import Places
 from .programs import SESSIONS, SLOTS, command_of, label_of
 from .wire import Lines, PeerGone, standard_streams
 
@@ -34,21 +34,6 @@ if TYPE_CHECKING:
 
 TOKEN_VARIABLE = "MOORAGE_DEMO"
 """In the environment of every program, so that the story can find those that are left."""
-
-
-class Places:
-    """Where things are in the demo's directory."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.journal = root / "journal"
-        self.socket = root / "socket"
-        self.scratch = root / "scratch"
-        self.started = root / "started"
-        """Run id and attempt of every program, written before it is started."""
-        self.record = root / "record.jsonl"
-        self.service_errors = root / "service.log"
-        self.client_errors = root / "client.log"
 
 
 class Programs:
@@ -78,7 +63,9 @@ class Programs:
 class Service:
     """Answers connections."""
 
-    def __init__(self, supervisor: Supervisor, sessions: dict[str, Session], work: Programs) -> None:
+    def __init__(
+        self, supervisor: Supervisor, sessions: dict[str, Session], work: Programs
+    ) -> None:
         self._supervisor = supervisor
         self._sessions = sessions
         self._work = work
@@ -204,7 +191,7 @@ async def _stop_on_signal(scope: trio.CancelScope) -> None:
 
 
 async def _listen_on(path: Path) -> trio.SocketListener:
-    path.unlink(missing_ok=True)  # what the killed one left
+    path.unlink(missing_ok=True)  # noqa: ASYNC240 - what the killed one left
     socket = trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM)
     await socket.bind(str(path))
     socket.listen()

@@ -136,3 +136,14 @@ async def test_where_the_system_does_not_tell_a_pipes_size_the_usual_one_counts(
 
     assert len(await reader.receive()) == 65_536
     assert await reader.receive() == b""
+
+
+async def test_the_process_that_held_the_groups_id_is_gone_while_the_child_runs(wait_gone):
+    child = await start("sleep", "600")
+    group = os.getpgid(child.pid)
+
+    with trio.fail_after(10):
+        while os.path.exists(f"/proc/{group}"):  # noqa: ASYNC110, ASYNC240 - the watcher reaps it
+            await trio.sleep(0.005)
+
+    await child.end(grace_seconds=10)

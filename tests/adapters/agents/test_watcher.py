@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -12,6 +13,15 @@ import trio
 from moorage.adapters.agents import ProcessAgent, ProcessLimitReached, ProcessNotStarted
 from moorage.adapters.agents.recording import RecordingContext, execute
 from moorage.adapters.agents.watcher import WATCHER, Watcher
+
+
+def kill_watcher(watcher: Watcher) -> int:
+    """Kill it, wait until its socket says so, and return what its process id was."""
+    dead = watcher.pid
+    os.kill(dead, signal.SIGKILL)
+    readable, _, _ = select.select([watcher._socket], [], [], 10)
+    assert readable
+    return dead
 
 
 @pytest.fixture
@@ -192,9 +202,7 @@ def test_a_held_watcher_survives_its_last_group(watcher):
 
 def test_a_dead_watcher_is_replaced_when_a_group_ends(watcher):
     first, second = watcher.reserve(), watcher.reserve()
-    dead = watcher.pid
-    os.kill(dead, signal.SIGKILL)
-    os.waitid(os.P_PID, dead, os.WEXITED | os.WNOWAIT)
+    dead = kill_watcher(watcher)
 
     watcher.release(first)
 
@@ -222,9 +230,7 @@ def test_forgetting_where_there_is_no_watcher_is_nothing(watcher):
 
 def test_a_dead_watcher_is_replaced_when_a_child_joins(watcher):
     group = watcher.reserve()
-    dead = watcher.pid
-    os.kill(dead, signal.SIGKILL)
-    os.waitid(os.P_PID, dead, os.WEXITED | os.WNOWAIT)
+    dead = kill_watcher(watcher)
 
     watcher.joined(group)
 

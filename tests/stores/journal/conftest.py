@@ -12,7 +12,6 @@ from moorage.runtime.codec import encode_event
 from moorage.runtime.errors import CursorExpired, UnknownSession
 from moorage.runtime.ports import Snapshot
 from moorage.runtime.sessions import SessionInfo, SessionState
-from moorage.stores.journal import JournalStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     from moorage.runtime.events import Event
     from moorage.runtime.ports import Claim, Record, StoreReader
+    from moorage.stores.journal import JournalStore
 
 
 def make_info(session_id: str, **changes: Any) -> SessionInfo:
@@ -94,9 +94,7 @@ class Scribe:
         first = log.head + 1
         records = [self._record(log, first + position) for position in range(count)]
         info = make_info(session_id) if not log.exists or self._dice.random() < 0.2 else None
-        await store.append(
-            self.claims[session_id], expected_seq=first, records=records, info=info
-        )
+        await store.append(self.claims[session_id], expected_seq=first, records=records, info=info)
         log.exists = True
         log.head += count
 
@@ -168,9 +166,7 @@ async def read_all(
             return events
 
 
-async def read_backwards(
-    reader: StoreReader, session_id: str, *, limit: int = 1000
-) -> list[Event]:
+async def read_backwards(reader: StoreReader, session_id: str, *, limit: int = 1000) -> list[Event]:
     events: list[Event] = []
     before: int | None = None
     while True:
