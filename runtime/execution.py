@@ -8,7 +8,7 @@ import structlog
 import trio
 
 from .codec import check_plain, encode_event, pack, private_copy
-from .errors import BufferFull, InvalidArgument, MoorageError, RunEnded
+from .errors import BufferFull, InvalidArgument, RunEnded
 from .events import STATE_TYPES, schema_version
 from .identifiers import check_name
 from .steps import RunEndedSignal
@@ -23,10 +23,14 @@ if TYPE_CHECKING:
     from .ports import Record
     from .runs import RunRequest
 
+logger = structlog.get_logger("moorage")
+
 CALLS_PER_CHECKPOINT = 64
 MESSAGE_CHARS_MAX = 4_096
 """Longest error message that is recorded; agents put whole outputs into exceptions."""
+CODE_CHARS_MAX = 256
 DETAILS_BYTES_MAX = 65_536
+USAGE_BYTES_MAX = 65_536
 
 
 class Host(Protocol):
@@ -47,7 +51,11 @@ class Execution:
     into the inbox, so that a burst of events costs the worker one item.
     """
 
-    def __init__(self, host: Host, agent: Agent, request: RunRequest) -> None:
+    def __init__(
+        self, host: Host, agent: Agent, request: RunRequest, *, behind: Execution | None = None
+    ) -> None:
+        """The agent is not called before that of ``behind`` has been, whatever order trio runs
+        their tasks in."""
         self.request = request
         self.scope = trio.CancelScope()
         self.out: list[Record] = []
@@ -59,6 +67,8 @@ class Execution:
         self._ahead_bytes = 0
         self._calls = 0
         self._ended = False
+        self._begun = False
+        self._behind = None if behind is None or behind._begun else behind
         self._parked: tuple[str, Data] | None = None
         self._usage: dict[str, Any] = {}
         self._room: trio.lowlevel.ParkingLot | None = None
@@ -140,10 +150,10 @@ class Execution:
     ) -> None:
         if self._ended:
             raise RunEnded(self.run_id)
-        if type in STATE_TYPES:
-            raise InvalidArgument(f"{type!r} is written by the session itself: use another type")
-        if type not in _CHECKED_TYPES:
+        if type.__class__ is not str or type not in _CHECKED_TYPES:
             _check_type(type)
+        if metadata is not None and metadata.__class__ is not dict:
+            raise InvalidArgument(f"metadata must be a dict, not {metadata!r}")
         if time_ns is None:
             time_ns = self._stamp()
         elif time_ns.__class__ is not int or time_ns < 0:
@@ -168,17 +178,31 @@ class Execution:
 
     def _count_usage(self, data: Data) -> None:
         for name, value in data.items() if isinstance(data, dict) else ():
-            if isinstance(value, (int, float)) and not isinstance(value, bool):
-                self._usage[name] = self._usage.get(name, 0) + value
+            before = self._usage.get(name, 0)
+            if type(value) in _NUMBERS and type(before) in _NUMBERS:
+                self._usage[name] = before + value
             else:
                 self._usage[name] = value
+
+    def _begin(self) -> None:
+        """Let those behind go; they run when the agent has come to its first checkpoint."""
+        self._begun = True
+        self._behind = None
+        self.settled(0)
+
+    async def _wait_begun(self) -> None:
+        while not self._begun:
+            await self._park()
 
     async def _wait_until(self, bytes_ahead: int) -> None:
         await trio.lowlevel.checkpoint()
         while self._ahead_bytes > bytes_ahead:
-            if self._room is None:
-                self._room = trio.lowlevel.ParkingLot()
-            await self._room.park()
+            await self._park()
+
+    async def _park(self) -> None:
+        if self._room is None:
+            self._room = trio.lowlevel.ParkingLot()
+        await self._room.park()
 
     # ---- the worker's side ----
 
@@ -209,19 +233,34 @@ class Execution:
         structlog.contextvars.bind_contextvars(session_id=request.session_id, run_id=request.run_id)
         try:
             with self.scope:
+                if self._behind is not None:
+                    await self._behind._wait_begun()
+                self._begin()
                 output = await self._agent(request, self)
                 signal = self._returned(output)
-        except (Exception, SystemExit, BaseExceptionGroup) as error:
-            if isinstance(error, BaseExceptionGroup) and _has_no_place_here(error):
+        except BaseException as error:
+            if _is_no_failure(error):
                 raise
             signal = {"how": "raised", "problem": problem_of(error)}
+        self._begin()
         self._ended = True
         if self._parked is not None:
             name, data = self._parked
             signal = {"how": "parked", "name": name, "output": data}
         self._host.inbox.put(
-            RunEndedSignal(request.run_id, request.attempt, usage=self._usage or None, **signal)
+            RunEndedSignal(request.run_id, request.attempt, usage=self._usage_to_record(), **signal)
         )
+
+    def _usage_to_record(self) -> dict[str, Any] | None:
+        """The sums, unless they have grown out of what can be recorded."""
+        if not self._usage:
+            return None
+        try:
+            copy, _ = private_copy(self._usage, "usage", bytes_max=USAGE_BYTES_MAX)
+        except InvalidArgument as error:
+            logger.warning("usage_not_recorded", reason=str(error))
+            return None
+        return copy  # type: ignore[no-any-return]
 
     def _returned(self, output: object) -> dict[str, Any]:
         try:
@@ -237,28 +276,32 @@ class Execution:
         self.scope.cancel()
 
 
+_NUMBERS = (int, float)
 _CHECKED_TYPES: set[str] = set()
 _CHECKED_TYPES_MAX = 1_000
 
 
 def _check_type(type: str) -> None:
     check_name("event type", type)
+    if type in STATE_TYPES:
+        raise InvalidArgument(f"{type!r} is written by the session itself: use another type")
     if len(_CHECKED_TYPES) < _CHECKED_TYPES_MAX:
         _CHECKED_TYPES.add(type)
 
 
-def _has_no_place_here(group: BaseExceptionGroup[BaseException]) -> bool:
-    """Whether a group holds more than failures: KeyboardInterrupt, or trio's Cancelled."""
-    _, rest = group.split((Exception, SystemExit))
-    return rest is not None
+def _is_no_failure(error: BaseException) -> bool:
+    """Whether an exception is, or has in its group, what is meant for the whole program."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup((KeyboardInterrupt, trio.Cancelled)) is not None
+    return isinstance(error, (KeyboardInterrupt, trio.Cancelled))
 
 
 def problem_of(error: BaseException, *, code: str | None = None) -> dict[str, Any]:
     """Describe an exception as an event's ``error``; takes code, retryable and details from the
     exception's attributes where they are fit to be recorded."""
-    own_code = getattr(error, "code", None)
-    if isinstance(error, MoorageError) or (isinstance(own_code, str) and own_code):
-        code = code or str(own_code)
+    own_code = None if isinstance(error, SystemExit) else _fact(error, "code")
+    if isinstance(own_code, str) and own_code:
+        code = code or _encodable(own_code)[:CODE_CHARS_MAX]
     try:
         message = str(error)
     except Exception:
@@ -266,10 +309,10 @@ def problem_of(error: BaseException, *, code: str | None = None) -> dict[str, An
     problem: dict[str, Any] = {
         "code": code or ("agent_exited" if isinstance(error, SystemExit) else "agent_failed"),
         "message": _encodable(message)[:MESSAGE_CHARS_MAX],
-        "type": type(error).__qualname__,
-        "retryable": getattr(error, "retryable", False) is True,
+        "type": _encodable(type(error).__qualname__),
+        "retryable": _fact(error, "retryable") is True,
     }
-    details = getattr(error, "details", None)
+    details = _fact(error, "details")
     if details is not None:
         try:
             check_plain(details)
@@ -278,6 +321,13 @@ def problem_of(error: BaseException, *, code: str | None = None) -> dict[str, An
         except InvalidArgument:
             pass
     return problem
+
+
+def _fact(error: BaseException, name: str) -> Any:
+    try:
+        return getattr(error, name, None)
+    except Exception:  # a property of somebody else's class may do anything
+        return None
 
 
 def _encodable(text: str) -> str:

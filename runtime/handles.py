@@ -277,7 +277,7 @@ class Session(SessionReader):
         )
         while changed and (info := await self.info()).state is not SessionState.CLOSED:
             await self._check_hope()
-            await self._log.store.wait_news(self._id, after=info.head_seq)
+            await self._log.wait_news(self._id, after=info.head_seq)
         return changed
 
     async def reopen(self) -> bool:

@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -94,12 +95,10 @@ async def open_supervisor(
     async with store.opened(owner=owner, deliver=deliver):
         try:
             async with trio.open_nursery() as services:
-                workers: trio.Nursery = await services.start(_host_workers)
-                supervisor = Supervisor(environment, log, agents, workers)
+                supervisor: Supervisor = await services.start(
+                    _supervise, partial(Supervisor, environment, log, agents)
+                )
                 holder.append(supervisor)
-                services.start_soon(supervisor.residents.passivate_idle)
-                services.start_soon(supervisor.renew_leases)
-                services.start_soon(supervisor.recover)
                 watchdog = _watch(supervisor)
                 try:
                     try:
@@ -111,7 +110,7 @@ async def open_supervisor(
                     log.left = True
                     if watchdog is not None:
                         watchdog.stop()
-                    services.cancel_scope.cancel()
+                    supervisor.left.set()
         except BaseExceptionGroup as group:
             # what is no failure of a session's own: KeyboardInterrupt in an agent, a defect here
             raise _bare(group) from None
@@ -119,11 +118,23 @@ async def open_supervisor(
         raise raised
 
 
-async def _host_workers(task_status: trio.TaskStatus[trio.Nursery]) -> None:
-    """Workers live in a nursery of their own, so that ending them all does not end the block."""
-    async with trio.open_nursery() as workers:
-        task_status.started(workers)
-        await trio.sleep_forever()
+async def _supervise(
+    make: Callable[[trio.Nursery], Supervisor], task_status: trio.TaskStatus[Supervisor]
+) -> None:
+    """Workers live in a nursery of their own: ending them all does not end the block, and what
+    cancels the block does not end them before they were drained."""
+    with trio.CancelScope(shield=True):
+        async with trio.open_nursery() as workers:
+            supervisor = make(workers)
+            workers.start_soon(supervisor.residents.passivate_idle)
+            workers.start_soon(supervisor.renew_leases)
+            workers.start_soon(supervisor.recover)
+            task_status.started(supervisor)
+            try:
+                await supervisor.left.wait()
+            finally:
+                supervisor.residents.close(AdmissionClosed("the supervisor", reason="closed"))
+                workers.cancel_scope.cancel()
 
 
 def _bare(error: BaseException) -> BaseException:

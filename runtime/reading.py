@@ -54,8 +54,31 @@ class SessionLog:
         self.recent = recent
         self.failure: StoreFailed | None = None
         self.left = False
+        self.is_served: Callable[[str], bool] = lambda session_id: False
+        """Whether a worker of this process has the session."""
         self._save_cursor = save_cursor
         self._held: set[tuple[str, str]] = set()
+        self._waiting: dict[str, set[trio.CancelScope]] = {}
+
+    async def wait_news(self, session_id: str, *, after: int, run_id: str | None = None) -> None:
+        """The store's ``wait_news``, which returns on ``wake`` as well."""
+        scopes = self._waiting.setdefault(session_id, set())
+        with trio.CancelScope() as scope:
+            scopes.add(scope)
+            try:
+                await self.store.wait_news(session_id, after=after, run_id=run_id)
+            finally:
+                scopes.discard(scope)
+                if not scopes and self._waiting.get(session_id) is scopes:
+                    del self._waiting[session_id]
+
+    def wake(self, session_id: str | None = None) -> None:
+        """Have the session's waiters, or all, look again at what they wait for: it may have been
+        quarantined, or the store failed, which is no news in the log."""
+        for waiting_for, scopes in list(self._waiting.items()):
+            if session_id is None or session_id == waiting_for:
+                for scope in list(scopes):
+                    scope.cancel()
 
     def hold_cursor(self, session_id: str, name: str) -> None:
         if self._save_cursor is None:
@@ -162,7 +185,7 @@ class SessionReader:
                 continue
             if events or not wait or page.closed or self._log.left or self._log.failure:
                 return events
-            await store.wait_news(self._id, after=after)
+            await self._log.wait_news(self._id, after=after)
 
     async def _page_before(
         self, before: int, after: int, limit: int, types: frozenset[str] | None, run_id: str | None
@@ -238,9 +261,9 @@ class SessionReader:
                 if not waited:
                     await trio.lowlevel.checkpoint()
                 return outcome_of(stored.ended)
-            if waited:
+            if waited or log.left or log.failure is not None or not log.is_served(self._id):
                 await self._check_hope()
-            await log.store.wait_news(self._id, after=stored.head_seq, run_id=run_id)
+            await log.wait_news(self._id, after=stored.head_seq, run_id=run_id)
             waited = True
 
     async def _check_hope(self) -> None:
@@ -262,4 +285,4 @@ class SessionReader:
         with trio.fail_after(math.inf if limit is None else limit):
             while (info := await self.info()).active:
                 await self._check_hope()
-                await self._log.store.wait_news(self._id, after=info.head_seq)
+                await self._log.wait_news(self._id, after=info.head_seq)

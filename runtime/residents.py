@@ -14,7 +14,9 @@ import trio
 
 from . import commands
 from .errors import (
+    CorruptLog,
     MoorageError,
+    SessionHeld,
     SessionQuarantined,
     StaleOwner,
     StoreFailed,
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger("moorage")
 
+QUARANTINE_REASON_CHARS_MAX = 500
 STORE_RETRY_SECONDS = 0.5
 """Pause before a session is opened again after a write of unknown outcome."""
 
@@ -59,11 +62,13 @@ class Residents:
         environment: Environment,
         nursery: trio.Nursery,
         on_store_failed: Callable[[StoreFailed], None],
+        on_quarantined: Callable[[str], None],
     ) -> None:
         self._env = environment
         self._limits = environment.limits
         self._nursery = nursery
         self._on_store_failed = on_store_failed
+        self._on_quarantined = on_quarantined
         self._by_id: dict[str, Resident] = {}
         self._idle: dict[Resident, None] = {}
         """Idle residents, the longest idle first."""
@@ -73,6 +78,9 @@ class Residents:
 
     def __len__(self) -> int:
         return len(self._by_id)
+
+    def __contains__(self, session_id: str) -> bool:
+        return session_id in self._by_id
 
     def ids(self) -> list[str]:
         return list(self._by_id)
@@ -98,8 +106,9 @@ class Residents:
     def _spawn(self, session_id: str) -> Resident:
         if self._closed is not None:
             raise self._closed
-        resident = self._by_id[session_id] = Resident(session_id, self._limits.inbox_commands_max)
+        resident = Resident(session_id, self._limits.inbox_commands_max)
         self._nursery.start_soon(self._serve, resident, name=f"moorage session {session_id}")
+        self._by_id[session_id] = resident
         return resident
 
     async def wake(self, session_id: str) -> None:
@@ -154,10 +163,15 @@ class Residents:
         """Keep a worker for the session until it leaves or is given up."""
         intensity = RestartIntensity(self._limits.restarts_max, self._limits.restart_period_seconds)
         log = logger.bind(session_id=resident.session_id)
+        failures = 0
         try:
             while True:
                 pause = await self._serve_once(resident, intensity, log)
-                if pause is None or self._closed is not None:
+                if pause is None:
+                    return
+                failures += self._closed is not None
+                if failures > self._limits.restarts_max:
+                    log.error("left_without_recording_the_end")  # the next process will do it
                     return
                 resident.inbox.keep_only_asks()
                 await trio.sleep(pause)
@@ -187,6 +201,11 @@ class Residents:
         except StaleOwner as error:
             log.warning("session_lost", reason=str(error))
             return intensity.record(trio.current_time()) or STORE_RETRY_SECONDS
+        except (SessionHeld, UnknownSession, CorruptLog) as error:
+            # nothing to serve here; damage to one session's log is no matter of the others
+            log.error("session_not_served", reason=str(error))
+            resident.inbox.refuse_all(error)
+            return None
         except StoreFailed as error:
             if error.poisoned:
                 self._on_store_failed(error)
@@ -195,18 +214,14 @@ class Residents:
             if not worker.serving:
                 resident.inbox.refuse_all(StoreFailed(error.message, written=False))
             return STORE_RETRY_SECONDS
-        except MoorageError as error:
-            resident.inbox.refuse_all(error)
-            return None
         except Exception as error:
             # as text: renderers that show every frame's variables hold the loop for a second
             log.error("worker_crashed", traceback="".join(traceback.format_exception(error)))
             resident.crashes += 1
             pause = intensity.record(trio.current_time())
             if pause is None:
-                await self._quarantine(session_id, f"{type(error).__name__}: {error}"[:500], log)
+                pause = await self._give_up(resident, f"{type(error).__name__}: {error}", log)
                 intensity.forgive()
-                return 0.0
             return pause
         finally:
             resident.worker = None
@@ -216,14 +231,33 @@ class Residents:
     def _answer_for_quarantined(self, resident: Resident, error: SessionQuarantined) -> None:
         """A quarantined session can be opened, to be read; everything else is refused."""
         plain = commands.OpenSession()
-        items, resident.inbox.items = list(resident.inbox.items), type(resident.inbox.items)()
-        for item in items:
+        for item in resident.inbox.take_all():
             if not isinstance(item, Ask) or not resident.inbox.take(item):
                 continue
             if item.command in (plain, commands.OpenSession(mode="resume")):
                 item.answer(False)
             else:
                 item.refuse(SessionQuarantined(error.session_id, reason=error.reason))
+
+    async def _give_up(
+        self, resident: Resident, reason: str, log: structlog.stdlib.BoundLogger
+    ) -> float | None:
+        """Quarantine the session. Where that cannot be recorded either, all that is left is to
+        answer who asked. Returns what ``_serve_once`` does."""
+        try:
+            await self._quarantine(resident.session_id, reason[:QUARANTINE_REASON_CHARS_MAX], log)
+        except Exception as error:
+            log.error("session_not_quarantined", reason=str(error))
+            if isinstance(error, StoreFailed) and error.poisoned:
+                self._on_store_failed(error)
+            refusal = StoreFailed(
+                f"the worker of session {resident.session_id!r} crashed too often ({reason}), "
+                f"which could not be recorded ({error})",
+                written=False,
+            )
+            resident.inbox.refuse_all(refusal)
+            return None
+        return 0.0
 
     async def _quarantine(
         self, session_id: str, reason: str, log: structlog.stdlib.BoundLogger
@@ -252,6 +286,7 @@ class Residents:
         await store.append(claim, expected_seq=event.seq, records=batch.records, info=image.info())
         await store.release(claim)
         log.error("session_quarantined", reason=reason, state=str(SessionState.QUARANTINED))
+        self._on_quarantined(session_id)
 
     # ---- the end ----
 
@@ -265,5 +300,6 @@ class Residents:
 
     def close(self, error: MoorageError) -> None:
         """Refuse everybody with ``error`` from now on."""
-        self._closed = error
+        if self._closed is None:
+            self._closed = error
         self._room.unpark_all()

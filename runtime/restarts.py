@@ -7,8 +7,6 @@ per session, so that one crash loop cannot use up the budget of the others.
 
 from __future__ import annotations
 
-from collections import deque
-
 BACKOFF_FIRST_SECONDS = 0.05
 BACKOFF_MAX_SECONDS = 5.0
 DOUBLINGS_MAX = 10
@@ -21,13 +19,13 @@ class RestartIntensity:
     def __init__(self, restarts_max: int, period_seconds: float) -> None:
         self._restarts_max = restarts_max
         self._period_seconds = period_seconds
-        self._crashes: deque[float] = deque()
+        self._crashes: list[float] = []
 
     def record(self, now: float) -> float | None:
         """Note a crash. Returns how long to wait before the restart, None if it must not be."""
         self._crashes.append(now)
         while self._crashes[0] < now - self._period_seconds:
-            self._crashes.popleft()
+            del self._crashes[0]
         if len(self._crashes) > self._restarts_max:
             return None
         doublings = min(len(self._crashes) - 1, DOUBLINGS_MAX)

@@ -29,6 +29,7 @@ class Slots:
         self._env = environment
         self._permits = environment.permits
         self._held = 0
+        self._newest: Execution | None = None
 
     def granted(self) -> None:
         """RunPermits: a permit is ours. Only counted here; the next turn uses it."""
@@ -78,7 +79,8 @@ class Slots:
             metadata=run.metadata,
             submitted_at_ns=run.submitted_at_ns,
         )
-        execution = self.executions[run.run_id] = Execution(self._host, agent, request)
+        execution = Execution(self._host, agent, request, behind=self._newest)
+        self.executions[run.run_id] = self._newest = execution
         nursery.start_soon(execution.run, name=f"moorage run {run.run_id}")
 
     def stop(self, run_id: str) -> None:
@@ -114,6 +116,7 @@ class Slots:
     def give_everything_back(self) -> None:
         """All tasks have ended with their worker."""
         self.executions.clear()
+        self._newest = None
         self.grants = 0
         self._permits.leave_line(self)
         self.release(self._held)

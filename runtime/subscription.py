@@ -175,7 +175,11 @@ class Subscription:
                 raise StoreFailed(log.failure.message, poisoned=True)
             if log.left or await self._run_is_over():
                 break
-            await log.store.wait_news(self._session_id, after=self._cursor)
+            if waited:
+                # woken, and nothing there: what it was may be known only in a moment
+                await log.wait_news(self._session_id, after=self._cursor)
+            else:
+                await log.store.wait_news(self._session_id, after=self._cursor)
             waited = True
         self._ended = True
         if not waited:

@@ -76,9 +76,12 @@ class Supervisor:
         self._store: Store = environment.store
         self._log = log
         self._agents = agents
-        self.residents = Residents(environment, workers, self._store_failed)
+        self.residents = Residents(environment, workers, self._store_failed, log.wake)
+        log.is_served = self.residents.__contains__
         self._workers_scope = workers.cancel_scope
         self._recovered = trio.Event()
+        self.left = trio.Event()
+        """Set when everything has been drained and nobody is left."""
         self._loop_blocked = 0
 
     @property
@@ -179,6 +182,7 @@ class Supervisor:
             failed = StoreFailed(error.message, written=False, poisoned=True)
             self.residents.close(failed)
             self._workers_scope.cancel()
+            self._log.wake()
 
     # ---- draining ----
 
@@ -196,6 +200,7 @@ class Supervisor:
         if queued == "finish":
             await self._recovered.wait()
         self._env.draining = queued
+        self._env.draining_by_id.clear()
         reports: list[DrainReport] = []
 
         async def drain_one(session_id: str) -> None:
@@ -242,13 +247,16 @@ class Supervisor:
         lease = self._store.lease_seconds
         while lease is not None:
             await trio.sleep(lease / 3)
-            workers = {
-                resident.worker.claim: resident.worker
+            held = [
+                (resident.worker, resident.worker.claim)
                 for resident in self.residents.all()
                 if resident.worker is not None and resident.worker.claim is not None
-            }
-            for claim in await self._store.renew(list(workers)):
-                workers[claim].lose()
+            ]
+            lost = await self._store.renew([claim for _, claim in held])
+            epochs = {(claim.session_id, claim.epoch) for claim in lost}
+            for worker, claim in held:
+                if (claim.session_id, claim.epoch) in epochs:
+                    worker.lose()
 
     def note_blocked_loop(self, execution: Execution | None, seconds: float) -> None:
         """Count it, and record it with the run that did it."""

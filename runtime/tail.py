@@ -136,9 +136,7 @@ class TailCache:
 
     def _shrink(self) -> None:
         """Give up the oldest half of the tail that was fed longest ago."""
-        for tail in self._tails.values():
-            if tail.chunks:
-                count = max(len(tail.chunks) // 2, 1)
-                self._bytes -= sum(chunk.size for chunk in tail.chunks[:count])
-                del tail.chunks[:count], tail.first_seqs[:count]
-                return
+        tail = next(tail for tail in self._tails.values() if tail.chunks)
+        count = max(len(tail.chunks) // 2, 1)
+        self._bytes -= sum(chunk.size for chunk in tail.chunks[:count])
+        del tail.chunks[:count], tail.first_seqs[:count]

@@ -28,7 +28,11 @@ if TYPE_CHECKING:
 
 @attrs.define
 class Environment:
-    """What all workers of one supervisor share. ``draining`` is how new workers begin."""
+    """What all workers of one supervisor share.
+
+    ``draining`` is how new workers begin, unless their session was drained or resumed by itself:
+    ``draining_by_id`` keeps that while the session is out of memory.
+    """
 
     store: Store
     limits: SupervisorLimits
@@ -38,6 +42,10 @@ class Environment:
     recent: RecentRuns
     time_ns: Callable[[], int]
     draining: str | None = None
+    draining_by_id: dict[str, str | None] = attrs.field(factory=dict)
+
+    def draining_of(self, session_id: str) -> str | None:
+        return self.draining_by_id.get(session_id, self.draining)
 
 
 class Leave(NamedTuple):

@@ -59,6 +59,8 @@ class Watchdog:
     def _watch(self, token: trio.lowlevel.TrioToken, loop_thread: int) -> None:
         while not self._stopping.wait(self._blocked_seconds / 2):
             self._alive.clear()
+            if self._stopping.is_set():
+                return  # stop() set both before we cleared one, and waits for us
             asked_at = time.monotonic()
             try:
                 token.run_sync_soon(self._alive.set, idempotent=True)

@@ -72,7 +72,7 @@ class Worker:
         self._env = environment
         self._store = environment.store
         self._machine: SessionMachine
-        self._nursery: trio.Nursery
+        self._nursery: trio.Nursery | None = None
         self._batch: Batch
         self._slots = Slots(self, environment)
         self._taken: dict[Ask, None] = {}
@@ -83,7 +83,6 @@ class Worker:
         self.serving = False
         """Whether it came as far as to take asks."""
         self._lost = False
-        self._scope = trio.CancelScope()
         self._deletion: Ask | None = None
         self._retries = 0
         self._events_since_snapshot = 0
@@ -99,17 +98,6 @@ class Worker:
         each ask that was taken has been answered.
         """
         self._on_idle = on_idle
-        with self._scope:
-            await self._live()
-        if self._lost and self.claim is not None:
-            raise StaleOwner(self.session_id, epoch=self.claim.epoch, current="its lease ran out")
-
-    def lose(self) -> None:
-        """The claim could not be renewed: stop at once, another owner may be writing."""
-        self._lost = True
-        self._scope.cancel()
-
-    async def _live(self) -> None:
         self.claim = await self._store.claim(self.session_id)
         try:
             self._machine = await self._recall()
@@ -133,15 +121,22 @@ class Worker:
             self._env.recent.disown(self.session_id)
             self._slots.give_everything_back()
 
+    def lose(self) -> None:
+        """The claim could not be renewed: stop at once, another owner may be writing."""
+        self._lost = True
+        if self._nursery is not None:
+            self._nursery.cancel_scope.cancel()
+
     def _asked_to_lift(self) -> bool:
         return any(
             isinstance(item, Ask) and isinstance(item.command, commands.LiftQuarantine)
-            for item in self.inbox.items
+            for item in self.inbox
         )
 
     async def _serve(self) -> None:
         failure: BaseException | None = None
-        async with trio.open_nursery() as self._nursery:
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
             try:
                 recovered = False
                 while not recovered:
@@ -150,14 +145,17 @@ class Worker:
                     self._slots.fill(self._machine, self._batch)
                     recovered = await self._commit()
                 self.serving = True
-                while not self._leaving:
+                while not (self._leaving or self._lost):
                     await self._turn()
             except BaseException as error:
                 failure = error
                 self._refuse_taken(error)
             # left alone, only a deletion has executions: they end without being recorded
             self._slots.abandon()
-            self._nursery.cancel_scope.cancel()
+            nursery.cancel_scope.cancel()
+        if self._lost:
+            assert self.claim is not None, "only a claim can be lost"
+            raise StaleOwner(self.session_id, epoch=self.claim.epoch, current="its lease ran out")
         if failure is not None:
             raise failure
 
@@ -183,30 +181,30 @@ class Worker:
         )
         self._events_since_snapshot = head_seq - (snapshot.seq if snapshot is not None else 0)
         machine = SessionMachine(image, self.limits)
-        machine.draining = self._env.draining
+        machine.draining = self._env.draining_of(self.session_id)
         return machine
 
     # ---- one turn ----
 
     async def _turn(self) -> None:
-        items = self.inbox.items
-        if not items:
+        inbox = self.inbox
+        if not inbox:
             if self._machine.image.state is None:
                 self._leaving = True  # there is no such session, and nobody asked to make it
                 return
             await self._wait()
         elif self._timers and self._timers.next_at() <= trio.current_time():
-            items.extend(self._timers.due())  # an inbox that is never empty starves no timer
+            inbox.put_first(self._timers.due())  # an inbox that is never empty starves no timer
         batch = self._batch = Batch(self._machine.image.head_seq + 1)
         size = 0
-        while items and size < BATCH_BYTES_MAX and self._deletion is None:
-            size += self._take(items.popleft())
+        while inbox and size < BATCH_BYTES_MAX and self._deletion is None:
+            size += self._take(inbox.pop())
             if self._slots.grants or self._machine.startable():
                 self._slots.fill(self._machine, batch)
         await self._commit()
         self._finish_drains()
         if (self._leaving or self._leaving_for_good) and self._deletion is None:
-            self._leaving = not items and not batch.records and self._may_leave()
+            self._leaving = not inbox and not batch.records and self._may_leave()
             if self._leaving and self._changes_since_snapshot > LEAVING_CHANGES_MAX:
                 await self._save_snapshot()
 
@@ -218,7 +216,7 @@ class Worker:
             if self._timers:
                 with trio.move_on_at(self._timers.next_at()):
                     await self.inbox.wait()
-                self.inbox.items.extend(self._timers.due())
+                self.inbox.put_first(self._timers.due())
             else:
                 await self.inbox.wait()
         finally:
@@ -294,7 +292,10 @@ class Worker:
             if isinstance(command, commands.Trim):
                 answer = Trimming(machine.trim_point(command.before))
             else:
+                was_draining = machine.draining
                 step = machine.handle(command, self.time_ns())
+                if machine.draining is not was_draining:
+                    self._env.draining_by_id[self.session_id] = machine.draining
                 self._batch.absorb(step)
                 answer = step.answer
         except MoorageError as error:
@@ -380,6 +381,7 @@ class Worker:
     def _perform(self, effect: Effect) -> None:
         if isinstance(effect, StartRun):
             run = self._machine.image.runs[effect.run_id]
+            assert self._nursery is not None, "effects are performed inside it"
             self._slots.start(self.session_id, run, self._nursery)
         elif isinstance(effect, StopRun):
             self._slots.stop(effect.run_id)
@@ -412,7 +414,7 @@ class Worker:
         if not any(isinstance(ask.command, commands.Close) for ask, _ in batch.answers):
             self._machine.closing = old.closing
         # with an item to look at, runs whose start was not written get another chance
-        self.inbox.items.extendleft(reversed([*batch.inputs, Granted()]))
+        self.inbox.put_first([*batch.inputs, Granted()])
         if self._retries >= len(RETRY_SECONDS) and self._must_leave():
             raise error
         pause = RETRY_SECONDS[min(self._retries, len(RETRY_SECONDS) - 1)]
@@ -423,7 +425,7 @@ class Worker:
         return (
             self._leaving_for_good
             or any(watch.expired for watch in self._drains)
-            or any(isinstance(item, Leave) and item.final for item in self.inbox.items)
+            or any(isinstance(item, Leave) and item.final for item in self.inbox)
         )
 
     # ---- snapshots and trimming ----
@@ -453,6 +455,7 @@ class Worker:
     def _begin_drain(self, ask: Ask, command: commands.Drain) -> None:
         self._machine.status()  # raises for a session that is not there
         self._machine.draining = command.queued
+        self._env.draining_by_id[self.session_id] = command.queued
         watch = DrainWatch(ask, command)
         self._drains.append(watch)
         self._timers.arm(command.timeout_seconds, watch)
@@ -461,6 +464,7 @@ class Worker:
         if watch in self._drains:
             watch.expired = True
             self._machine.draining = "keep"
+            self._env.draining_by_id[self.session_id] = "keep"
             self._batch.absorb(self._machine.interrupt_running())
 
     def _finish_drains(self) -> None:

@@ -4,7 +4,9 @@ It keeps apart what was written and what is durable, as ``stores.journal.disk`` 
 
 - A write is visible at once. It is durable after ``sync`` of its file, or by itself if it was a
   ``write(sync=True)``; before that a crash may keep it, drop it, tear it at any byte, or leave
-  zeros in its place (the size was recorded, the data was not), each write by itself, in any order.
+  zeros where it made the file longer (the size was recorded, the data was not), each write by
+  itself, in any order. What a write replaces is then found old or new, byte by byte, and nothing
+  else: an assumption about the medium that journals make (SQLite calls it powersafe overwrite).
 - A truncation not synced may be kept or dropped; a drop shows the old bytes again.
 - Names (create, rename, unlink) are durable after ``sync_directory``; before that each may be kept
   or dropped by itself. A rename is never half done. Making a directory is durable at once.
@@ -72,8 +74,8 @@ class _Write:
             content.extend(bytes(self.offset - len(content)))
         content[self.offset : self.offset + len(self.data)] = self.data
 
-    def outcomes(self, choose: Choose) -> _Write | None:
-        """What is left of it after a crash, if anything."""
+    def left(self, choose: Choose, size: int) -> _Write | None:
+        """What is left of it after a crash, if anything, in a file of ``size`` bytes."""
         if self.synced:
             return self
         if self.data is None:
@@ -84,7 +86,9 @@ class _Write:
         if fate == TORN:
             return _Write(self.offset, self.data[: choose(len(self.data) + 1)])
         if fate == ZEROED:
-            return _Write(self.offset, bytes(len(self.data)))
+            start = max(self.offset, size)
+            end = self.offset + len(self.data)
+            return _Write(start, bytes(end - start)) if end > start else None
         return self
 
 
@@ -109,7 +113,7 @@ class _Inode:
     def crashed(self, choose: Choose) -> _Inode:
         content = bytearray(self.durable)
         for write in self.writes:
-            left = write.outcomes(choose)
+            left = write.left(choose, len(content))
             if left is not None:
                 left.apply(content)
         return _Inode(bytes(content))
@@ -162,7 +166,7 @@ class SimulatedFile:
                 for write in self._inode.writes:
                     write.doomed = not write.synced
                 raise fault.error()
-            self._disk.make_content_durable(self._inode, only)
+            self._disk.make_content_durable(self._path, self._inode, only)
 
     def truncate(self, size: int) -> None:
         with self._disk.changing("truncate", self._path) as fault:
@@ -289,7 +293,7 @@ class SimulatedDisk:
     def changing(self, kind: Kind, path: Path, size: int = 0) -> _Changing:
         return _Changing(self, kind, path, size)
 
-    def make_content_durable(self, inode: _Inode, only: _Write | None) -> None:
+    def make_content_durable(self, path: Path, inode: _Inode, only: _Write | None) -> None:
         """What a sync does: ``only`` one write, or all there are."""
         inode.sync(only)
 

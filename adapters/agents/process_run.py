@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import trio
 from moorage.runtime.codec import pack
-from moorage.runtime.errors import InvalidArgument, RecordTooLarge
+from moorage.runtime.errors import InvalidArgument
 
 from .process_errors import ProcessFailed, ProcessOutputTooLarge, ProcessResultInvalid
 from .process_lines import NO_RESULT, LineEvent, Lines
@@ -157,8 +157,6 @@ class ProcessRun:
         for type, data, line in events:
             try:
                 await emit(type, data)
-            except RecordTooLarge:
-                raise
             except InvalidArgument:
                 if line is None:
                     raise

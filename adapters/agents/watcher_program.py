@@ -53,7 +53,8 @@ class Groups:
         self._watched.discard(group)
 
     def kill(self) -> None:
-        # A group without members is gone for good, so nothing can join it after we looked.
+        # A group without members is gone for good, so nothing can join it after we looked. It
+        # takes more than one look: zombies are members until init has reaped them.
         for anchor in tuple(self._anchors):
             self.joined(anchor)
         for _ in range(KILL_ROUNDS_MAX):

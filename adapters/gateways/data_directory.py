@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from moorage.runtime import AdmissionClosed
 from moorage.stores import JournalStore
@@ -45,10 +45,16 @@ async def _refuse(session_id: str, command: Command) -> Answer:
 
 
 @asynccontextmanager
-async def owned(store: JournalStore, purpose: str) -> AsyncIterator[Any]:
+async def owned(
+    store: JournalStore, purpose: str, *, may_create: bool = False
+) -> AsyncIterator[JournalStore]:
     """Own the journal without supervising it: no run is started or recovered.
 
-    Raises SessionHeld if another process has it.
+    Raises SessionHeld if another process has it, and StoreFailed if there is none and it may not
+    be created.
     """
+    if not may_create:
+        async with store.reading():
+            pass
     async with store.opened(owner=f"moorage {purpose}", deliver=_refuse):
         yield store

@@ -52,7 +52,7 @@ async def import_session(store: JournalStore, file: IO[str], new_id: str | None)
         check_session_id(new_id)
     export = await trio.to_thread.run_sync(check_export, file)
     session_id = new_id or export.session_id
-    async with owned(store, "import"):
+    async with owned(store, "import", may_create=True):
         claim = await store.claim(session_id)
         if claim.info is not None:
             raise CommandFailed(

@@ -23,7 +23,7 @@ async def verify_journal(store: JournalStore, *, as_json: bool) -> int:
     """Read and check everything, beside a live owner too; returns 1 if something is damaged."""
     report = await trio.to_thread.run_sync(verify, store.path, abandon_on_cancel=True)
     if as_json:
-        show_json({"sound": report.sound, **attrs.asdict(report, retain_collection_types=False)})
+        show_json({"sound": report.sound, **attrs.asdict(report)})
     else:
         facts = [
             ("journal", "sound" if report.sound else "DAMAGED"),
@@ -59,7 +59,7 @@ async def salvage_journal(store: JournalStore, target: Path, *, as_json: bool) -
     )
     lost = sum(last - first + 1 for ranges in report.lost.values() for first, last in ranges)
     if as_json:
-        show_json(attrs.asdict(report, retain_collection_types=False))
+        show_json(attrs.asdict(report))
         return
     show_facts(
         [

@@ -126,7 +126,8 @@ class CompactRenderer:
     def _begin(self, event: Event) -> str:
         paint = self._paint
         time = paint(_DIM, clock(event.time_ns, self._zone))
-        run = paint(_DIM, f"{(event.run_id or '-')[-_RUN_CHARS:]:>{_RUN_CHARS}}")
+        run_id = one_line(event.run_id or "-")[-_RUN_CHARS:]
+        run = paint(_DIM, f"{run_id:>{_RUN_CHARS}}")
         type = paint.type(event, f"{one_line(event.type):<20}")
         return f"{event.seq:>6} {time} {run} {type}"
 

@@ -4,10 +4,12 @@
 
     header   magic "MOORDIR\\0" 8 | format version 4 | chunks 4 | entries 8 | log id 16 |
              checksum 4                                                               44 bytes
-    chunk    length 4 | checksum 4 | msgpack array of up to 500 entries
+    chunk    length 4 | checksum 4 | up to 500 entries
+    entry    id size 2 | flags 1 | info size 4 | cursors size 4 | head seq 8 | oldest seq 8 |
+             modified_ns 8 | segment 4 | snapshot place 4 | snapshot seq 8 | session id | info |
+             cursors (msgpack map, if any)
 
-An entry is ``[session id, info, head seq, oldest seq, modified_ns, flags, segment, snapshot place,
-snapshot seq, cursors or nil]``. It may be newer than the position it is for: replay goes over it.
+An entry may be newer than the position that the checkpoint is for: replay goes over it.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from __future__ import annotations
 import struct
 import zlib
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from moorage.runtime import codec
 from moorage.runtime.errors import CorruptLog
@@ -24,7 +26,7 @@ from .directory import Directory, Entry
 from .format import FORMAT_VERSION, check_version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from .disk import Disk
     from .manifest import Layout, Manifest
@@ -34,6 +36,7 @@ ENTRIES_PER_CHUNK = 500
 _HEADER = struct.Struct("<8sIIQ16s")
 _CHECKSUM = struct.Struct("<I")
 _CHUNK = struct.Struct("<II")
+_ENTRY = struct.Struct("<HBIIQQqIIQ")
 HEADER_SIZE = _HEADER.size + _CHECKSUM.size
 _SEED = 0x64697265
 
@@ -44,11 +47,12 @@ def store_directory(
     number: int,
     *,
     log_id: bytes,
-    entries: Iterable[tuple[str, Entry]],
-    in_sealing: tuple[int, Iterable[str]] = (0, ()),
+    directory: Directory,
+    session_ids: Iterable[str],
+    in_sealing: tuple[int, Collection[str]],
 ) -> int:
     """Write a checkpoint file, durably; returns its size. May run in a thread while the
-    directory goes on, over a copy of the list of entries. Raises OSError.
+    directory goes on, with a copy of its list of ids. Raises OSError.
 
     ``in_sealing`` is the place of a segment that is just being sealed and the sessions in it:
     the checkpoint comes into force together with its side file.
@@ -58,10 +62,12 @@ def store_directory(
     try:
         position = HEADER_SIZE
         chunks = count = 0
-        source = iter(entries)
+        source = iter(session_ids)
         while chunk := list(islice(source, ENTRIES_PER_CHUNK)):
-            rows = [_row(session_id, entry, place, within) for session_id, entry in chunk]
-            body = codec.pack(rows, "directory")
+            body = b"".join(
+                _pack_entry(session_id, directory.entries[session_id], place, within)
+                for session_id in chunk
+            )
             file.write([_CHUNK.pack(len(body), zlib.crc32(body, _SEED)), body], position)
             position += _CHUNK.size + len(body)
             chunks += 1
@@ -75,20 +81,41 @@ def store_directory(
     return position
 
 
-def _row(session_id: str, entry: Entry, place: int, within: Iterable[str]) -> list[Any]:
-    segment = place if place and entry.info and session_id in within else entry.segment
-    return [
-        session_id,
-        entry.info,
+def _pack_entry(session_id: str, entry: Entry, place: int, within: Collection[str]) -> bytes:
+    name = session_id.encode()
+    info = entry.info
+    cursors = b"" if entry.cursors is None else codec.pack(dict(entry.cursors), "cursors")
+    fields = _ENTRY.pack(
+        len(name),
+        entry.flags,
+        len(info),
+        len(cursors),
         entry.head_seq,
         entry.oldest_seq,
         entry.modified_ns,
-        entry.flags,
-        segment,
+        place if place and info and session_id in within else entry.segment,
         entry.snapshot_place,
         entry.snapshot_seq,
-        None if entry.cursors is None else dict(entry.cursors),
-    ]
+    )
+    return b"".join((fields, name, info, cursors))
+
+
+def _unpack_entries(body: memoryview, directory: Directory) -> None:
+    """Raises ValueError and struct.error."""
+    at = 0
+    while at < len(body):
+        entry = Entry()
+        id_size, entry.flags, info_size, cursors_size, *numbers = _ENTRY.unpack_from(body, at)
+        entry.head_seq, entry.oldest_seq, entry.modified_ns = numbers[:3]
+        entry.segment, entry.snapshot_place, entry.snapshot_seq = numbers[3:]
+        id_at = at + _ENTRY.size
+        info_at = id_at + id_size
+        cursors_at = info_at + info_size
+        at = cursors_at + cursors_size
+        entry.info = bytes(body[info_at:cursors_at])
+        if cursors_size:
+            entry.cursors = codec.unpack(body[cursors_at:at])
+        directory.put(str(body[id_at:info_at], "utf-8"), entry)
 
 
 def load_directory(disk: Disk, layout: Layout, manifest: Manifest, directory: Directory) -> None:
@@ -126,27 +153,10 @@ def parse_directory(data: bytes, path: str, log_id: bytes, directory: Directory)
         if len(body) != length or zlib.crc32(body, _SEED) != checksum:
             raise CorruptLog(file=path, offset=position, reason="the checksum does not match")
         try:
-            for row in codec.unpack(body):
-                directory.put(row[0], _entry(row))
-        except (ValueError, TypeError, IndexError) as error:
+            _unpack_entries(body, directory)
+        except (ValueError, struct.error) as error:
             reason = f"an entry cannot be decoded: {error!r}"
             raise CorruptLog(file=path, offset=position, reason=reason) from error
         position += _CHUNK.size + length
     if len(directory.entries) != count:
         raise CorruptLog(file=path, offset=position, reason=f"{count} entries were written")
-
-
-def _entry(row: list[Any]) -> Entry:
-    entry = Entry()
-    (
-        entry.info,
-        entry.head_seq,
-        entry.oldest_seq,
-        entry.modified_ns,
-        entry.flags,
-        entry.segment,
-        entry.snapshot_place,
-        entry.snapshot_seq,
-        entry.cursors,
-    ) = row[1:10]
-    return entry

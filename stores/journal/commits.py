@@ -22,7 +22,6 @@ import structlog
 import trio
 from moorage.runtime.errors import StoreFailed
 
-from . import format as fmt
 from .changes import Change
 from .disk import SyncFailed
 from .format import FRAME_HEADER_SIZE
@@ -30,10 +29,12 @@ from .format import FRAME_HEADER_SIZE
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
-    from .disk import File
+    from .target import Target
 
 FRAME_BYTES_MAX = 8 * 2**20
-"""A frame ends after the append that reaches this size; a larger append goes alone."""
+"""A frame holds as many appends as fit into this; a larger append goes alone."""
+FRAME_APPENDS_MAX = 1_000
+"""Appends in a frame: the event loop stands still while they are applied, 10 us for each."""
 
 T = TypeVar("T")
 
@@ -58,43 +59,6 @@ class CommitCounts:
     records: int = 0
     bytes: int = 0
     failed: int = 0
-
-
-class Target:
-    """The active segment: where the next frame goes. Used by one thread at a time."""
-
-    def __init__(self, file: File, *, log_id: bytes, number: int, end: int, synced: bool) -> None:
-        self.file = file
-        self.log_id = log_id
-        self.number = number
-        self.end = end
-        self.synced = synced
-        self.attested = end
-
-    def write(self, blocks: list[bytes]) -> None:
-        """Append one frame at ``end``. Raises OSError; SyncFailed poisons."""
-        body = b"".join(blocks)
-        seed = fmt.frame_seed(self.log_id, self.number, self.end)
-        header = fmt.pack_frame_header(seed, body, self.attested)
-        self.file.write((header, body), self.end, sync=self.synced)
-        self.end += len(header) + len(body)
-        if self.synced:
-            self.attested = self.end
-
-    def cut(self) -> None:
-        """Take away what a failed write left behind the end. Raises OSError."""
-        self.file.truncate(self.end)
-        self.file.sync()
-        self.attested = self.end
-
-    def switch(self, file: File, number: int, end: int) -> None:
-        """Go on in another segment, which is durable up to ``end``."""
-        self.file, self.number = file, number
-        self.end = self.attested = end
-
-    def sync(self) -> None:
-        self.file.sync()
-        self.attested = self.end
 
 
 class CommitLoop:
@@ -202,6 +166,9 @@ class CommitLoop:
                 nursery.start_soon(_run_thread, self._write_jobs, limiter)
                 try:
                     await self._run()
+                except BaseException as error:  # a bug of ours: nobody may wait for ever for it
+                    self._refuse(self._pending, self.fail(error), written=None)
+                    raise
                 finally:
                     self._jobs.put(None)
                     self.stopped.set()
@@ -221,7 +188,7 @@ class CommitLoop:
     def _take(self) -> list[Pending]:
         batch: list[Pending] = []
         size = FRAME_HEADER_SIZE
-        while self._pending:
+        while self._pending and len(batch) < FRAME_APPENDS_MAX:
             size += self._pending[0].size
             if batch and size > FRAME_BYTES_MAX:
                 break

@@ -86,13 +86,11 @@ class Compactor:
         commits: CommitLoop,
         *,
         segment_bytes: int,
-        interval_seconds: float = INTERVAL_SECONDS,
     ) -> None:
         self._opened = opened
         self._maintenance = maintenance
         self._commits = commits
         self._segment_bytes = segment_bytes
-        self._interval_seconds = interval_seconds
         self._wanted = trio.Event()
         self._passing = trio.Lock()
         self._stop = threading.Event()
@@ -113,7 +111,7 @@ class Compactor:
         """Compact in the background until cancelled."""
         while True:
             await self._wanted.wait()
-            await trio.sleep(self._interval_seconds)
+            await trio.sleep(INTERVAL_SECONDS)
             self._wanted = trio.Event()
             try:
                 await self._pass(DEAD_RATIO, resting=True)

@@ -221,6 +221,23 @@ def parse_block(data: bytes | memoryview, position: int, offset: int, *, check: 
     )
 
 
+def events_content(
+    view: memoryview, start: int, end: int, session_id: bytes, seq: int
+) -> memoryview:
+    """The content of the events block at ``view[start:end]``, which must be of this session and
+    begin with this seq: ``parse_block`` for those who read many. Raises Damaged."""
+    if end > len(view):
+        raise Damaged("the file ends inside a block")
+    length, checksum, kind, _, id_size, _, meta_size, in_seq, _ = _BLOCK.unpack_from(view, start)
+    if length != end - start or checksum != zlib.crc32(view[start + 8 : end], _BLOCK_SEED):
+        raise Damaged("a block's checksum does not match")
+    id_end = start + BLOCK_HEADER_SIZE + id_size
+    in_id = view[start + BLOCK_HEADER_SIZE : id_end]
+    if kind != EVENTS or in_seq != seq or in_id != session_id:
+        raise Damaged("another block is here than the index says")
+    return view[id_end + meta_size : end]
+
+
 def parse_blocks(frame: bytes | memoryview, offset: int) -> Iterator[Block]:
     """The blocks of a checked frame that starts at ``offset``; raises Damaged."""
     position = FRAME_HEADER_SIZE

@@ -145,13 +145,19 @@ def _take(
     budget: Budget,
     found: list[Located],
 ) -> None:
+    number = part.number
+    events, size = budget.events, budget.size
     for span in spans:
-        if span.first_seq > high or span.first_seq + span.events <= low:
-            return
-        found.append(Located(part.number, span))
-        budget.charge(span, low, high)
-        if budget.spent:
-            return
+        first_seq, _, length, count = span
+        following = first_seq + count
+        if first_seq > high or following <= low:
+            break
+        found.append(Located(number, span))
+        events -= min(following, high + 1) - max(first_seq, low)
+        size -= length
+        if events <= 0 or size <= 0:
+            break
+    budget.events, budget.size = events, size
 
 
 def check_no_gap(located: Sequence[Located], view: View, low: int, high: int) -> None:
@@ -176,24 +182,22 @@ def check_no_gap(located: Sequence[Located], view: View, low: int, high: int) ->
 def fetch(located: Sequence[Located], session_id: str, files: Files) -> list[list[Event]]:
     """The events of each block. Raises CorruptLog and OSError."""
     found = []
+    name = session_id.encode()
     position = 0
     while position < len(located):
         end = _run_end(located, position)
         number, first = located[position]
         last = located[end - 1].span
-        size = last.offset + last.length - first.offset
-        file = files.log(number)
-        data = file.read(size, first.offset)
-        for _, span in located[position:end]:
-            block = checked_block(
-                data,
-                span.offset - first.offset,
-                span.offset,
-                files=files,
-                number=number,
-                expected=(fmt.EVENTS, session_id, span.first_seq),
-            )
-            found.append(codec.decode_block(session_id, span.first_seq, block.content))
+        base = first.offset
+        data = memoryview(files.log(number).read(last.offset + last.length - base, base))
+        for _, (first_seq, offset, length, _) in located[position:end]:
+            start = offset - base
+            try:
+                content = fmt.events_content(data, start, start + length, name, first_seq)
+            except Damaged as damaged:
+                file = str(files.layout.segment(number))
+                raise CorruptLog(file=file, offset=offset, reason=str(damaged)) from None
+            found.append(codec.decode_block(session_id, first_seq, content))
         position = end
     return found
 

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from .opening import Opened
 
 RETRY_SECONDS = 1.0
+SLICE_SESSIONS = 2_000
+"""Entries brought up to date in one go, about a millisecond."""
 CHECKPOINT_RATIO = 4
 """A segment grows to this many times the size of the directory checkpoint that its end costs."""
 
@@ -51,7 +53,7 @@ class Maintenance:
         self._opened = opened
         self._commits = commits
         self._segment_bytes = segment_bytes
-        self._checkpoint_bytes = 0
+        self._checkpoint_bytes = opened.checkpoint_bytes
         self._kick = trio.Event()
         self._stopping = False
         self.stopped = trio.Event()
@@ -142,18 +144,20 @@ class Maintenance:
         assert sealing is not None
         assert sealing.segment.end is not None
         old, end = sealing.segment, sealing.segment.end
-        entries = list(state.directory.entries.items())
+        session_ids = list(state.directory.entries)
         target_file = opened.target.file
         number = opened.take_number()
 
         def write() -> int:
-            write_side_file(state.files, old, end, sealing.index, state.directory)
+            if old.index_end != end:  # else nothing came since a clean close wrote this very file
+                write_side_file(state.files, old, end, sealing.index, state.directory)
             size = store_directory(
                 opened.disk,
                 opened.layout,
                 number,
                 log_id=manifest.log_id,
-                entries=entries,
+                directory=state.directory,
+                session_ids=session_ids,
                 in_sealing=(old.high, sealing.index.blocks),
             )
             target_file.sync()  # the checkpoint may tell of what is not synced yet
@@ -171,9 +175,21 @@ class Maintenance:
                 replay_offset=SEGMENT_HEADER_SIZE,
             )
         )
-        state.sealed(segments)
+        await self._take_over(segments, old.high)
         await self._forget(manifest, old)
         self.rotations += 1
+
+    async def _take_over(self, segments: tuple[Segment, ...], place: int) -> None:
+        """``state.sealed``, but letting others run now and then when there is much to do."""
+        state = self._opened.state
+        assert state.sealing is not None
+        # from here on both indexes lead to the same blocks, which readers stand
+        state.set_segments(segments)
+        for count, session_id in enumerate(state.sealing.index.blocks, 1):
+            state.directory.entries[session_id].segment = place
+            if count % SLICE_SESSIONS == 0:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+        state.sealing = None
 
     async def close(self) -> None:
         """Attest everything, so that the next opening replays nothing. Raises OSError."""
@@ -198,7 +214,8 @@ class Maintenance:
                 opened.layout,
                 number,
                 log_id=manifest.log_id,
-                entries=state.directory.entries.items(),
+                directory=state.directory,
+                session_ids=state.directory.entries,
                 in_sealing=(old.high, state.active.blocks),
             )
 
@@ -220,7 +237,13 @@ class Maintenance:
         """Put a changed manifest in force. Raises OSError."""
         opened = self._opened
         manifest = attrs.evolve(manifest, next_number=opened.next_number)
-        await in_thread(lambda: store_manifest(opened.disk, opened.layout, manifest))
+        try:
+            await in_thread(lambda: store_manifest(opened.disk, opened.layout, manifest))
+        except SyncFailed as error:
+            # Either manifest may be found after a crash. At once, before another frame goes to a
+            # segment that one of them says has ended:
+            self._commits.fail(error)
+            raise
         opened.manifest = manifest
 
     async def _forget(self, before: Manifest, segment: Segment) -> None:
@@ -229,7 +252,8 @@ class Maintenance:
         paths: list[Path] = []
         if before.directory:
             paths.append(layout.directory(before.directory))
-        if segment.index_end:
+        named = {(one.number, one.index_end) for one in self._opened.manifest.segments}
+        if segment.index_end and (segment.number, segment.index_end) not in named:
             paths.append(layout.index(segment.number, segment.index_end))
 
         await self.unlink(paths)

@@ -17,6 +17,7 @@ import attrs
 from moorage.runtime import codec
 from moorage.runtime.errors import CorruptLog
 
+from .disk import SyncFailed
 from .format import FORMAT_VERSION, check_version
 
 if TYPE_CHECKING:
@@ -134,12 +135,16 @@ def load_manifest(disk: Disk, layout: Layout) -> Manifest | None:
 
 
 def store_manifest(disk: Disk, layout: Layout, manifest: Manifest) -> None:
-    """Replace the manifest, durably. Raises OSError."""
+    """Replace the manifest, durably. Raises SyncFailed when it is unknown which one is in force,
+    and any other OSError when it is the old one."""
     file: File = disk.create(layout.manifest_new)
     try:
         file.write([encode_manifest(manifest)], 0)
         file.sync()
     finally:
         file.close()
-    disk.rename(layout.manifest_new, layout.manifest)
+    try:
+        disk.rename(layout.manifest_new, layout.manifest)
+    except OSError as error:
+        raise SyncFailed(*error.args) from error
     disk.sync_directory(layout.root)

@@ -15,13 +15,13 @@ from contextlib import suppress
 import attrs
 from moorage.runtime.errors import CorruptLog, SessionHeld, StoreFailed
 
-from .commits import Target
 from .disk import Disk, File, Lock, Locked
 from .durable import DurableEnd, pack_durable
 from .format import SEGMENT_HEADER_SIZE, SegmentHeader
 from .manifest import Layout, Manifest, Segment, load_manifest, store_manifest
 from .recovery import Recovery, new_segment, replay, settle_tail
 from .state import State
+from .target import Target
 
 HOLDER_BYTES_MAX = 4096
 
@@ -39,6 +39,7 @@ class Opened:
     durable: File
     recovery: Recovery
     next_number: int
+    checkpoint_bytes: int
 
     def take_number(self) -> int:
         """A number for a new file; it comes back only if nothing names the file."""
@@ -136,9 +137,20 @@ def _open_locked(disk: Disk, layout: Layout, lock: Lock, synced: bool) -> Opened
         durable,
         recovery,
         manifest.next_number,
+        _checkpoint_bytes(disk, layout, manifest),
     )
     opened.publish(target.end)
     return opened
+
+
+def _checkpoint_bytes(disk: Disk, layout: Layout, manifest: Manifest) -> int:
+    if not manifest.directory:
+        return 0
+    file = disk.open(layout.directory(manifest.directory))
+    try:
+        return file.size()
+    finally:
+        file.close()
 
 
 def _open_durable(disk: Disk, layout: Layout) -> File:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import structlog
 import trio
 from moorage.runtime.errors import InvalidArgument, StaleOwner, UnknownSession
 from moorage.runtime.ports import Claim
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from .directory import Entry
     from .opening import Opened
     from .reads import Reads
+
+_log = structlog.get_logger("moorage.journal")
 
 
 class Owner:
@@ -173,7 +176,10 @@ class Owner:
 
     def _published(self, changes: list[Change], end: int) -> None:
         self._state.end = end
-        self.opened.publish(end)
+        try:
+            self.opened.publish(end)
+        except OSError as error:  # readers in other processes learn of it later
+            _log.warning("durable offset not published", error=repr(error))
         publish = self._news.publish
         for change in changes:
             if change.kind == fmt.EVENTS and change.events:

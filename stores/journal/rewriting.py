@@ -22,7 +22,7 @@ from .gather import checked_block
 from .index import MemoryIndex
 from .manifest import Segment
 from .recovery import new_segment
-from .sealed import Row, SealedIndex, SealedWriter, SessionBlocks, merged_keys, merged_runs
+from .sealing import SealedWriter, SessionBlocks, merged_keys, merged_runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -56,16 +56,17 @@ class _Held:
 def live_bytes(
     files: Files, segment: Segment, directory: Directory, pace: Callable[[], None]
 ) -> int:
-    """How much of a sealed segment is still wanted. Raises CorruptLog and OSError."""
+    """How large a sealed segment would be after a rewrite. Raises CorruptLog and OSError."""
     index = files.index(segment)
-    total = SEGMENT_HEADER_SIZE
+    total = 0
     for row in index.rows():
         entry = directory.entries.get(index.session_id(row))
         if entry is not None and entry.info:
             total += sum(span.length for span in _live_spans(index, row, entry.oldest_seq))
             total += row.snapshot_length if _snapshot_is_live(segment, row, entry) else 0
         pace()
-    return total
+    frames = total // FRAME_BYTES + 1
+    return SEGMENT_HEADER_SIZE + frames * fmt.FRAME_HEADER_SIZE + total
 
 
 def _live_spans(index: SealedIndex, row: Row, oldest_seq: int) -> Iterator[Span]:

@@ -16,6 +16,7 @@ when it is first used; then a look-up is a binary search by small reads.
 from __future__ import annotations
 
 import struct
+import sys
 import zlib
 from array import array
 from typing import TYPE_CHECKING, NamedTuple
@@ -23,24 +24,24 @@ from typing import TYPE_CHECKING, NamedTuple
 from moorage.runtime.errors import CorruptLog
 
 from .changes import name_hash, session_hash
-from .format import FORMAT_VERSION, check_version
-from .index import BLOCK_ENTRY_SIZE, Span, find_block, span_at, unpack_run
+from .format import check_version
+from .index import BLOCK_ENTRY_SIZE, Span, find_block, span_at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterator
 
     from .disk import File
 
 MAGIC = b"MOORIDX\0"
-_HEADER = struct.Struct("<8sIIQQQQ16sQI")
-_CHECKSUM = struct.Struct("<I")
-HEADER_SIZE = _HEADER.size + _CHECKSUM.size
-_ROW = struct.Struct("<QQQQQQQQIIII")
-_RUN = struct.Struct("<QQQ")
-_KEY = struct.Struct("<QQ")
+HEADER = struct.Struct("<8sIIQQQQ16sQI")
+CHECKSUM = struct.Struct("<I")
+HEADER_SIZE = HEADER.size + CHECKSUM.size
+ROW = struct.Struct("<QQQQQQQQIIII")
+RUN = struct.Struct("<QQQ")
+KEY = struct.Struct("<QQ")
 _HASH = struct.Struct("<Q")
-_SEED = 0x696E6478
-_CHUNK_BYTES = 2**20
+SEED = 0x696E6478
+CHUNK_BYTES = 2**20
 _WINDOW_ROWS = 32
 """A binary search ends with one read of this many rows."""
 _BLOCKS_WHOLE_MAX = 4096
@@ -66,15 +67,6 @@ class Row(NamedTuple):
     previous: int
 
 
-class SessionBlocks(NamedTuple):
-    """What is to be written of one session."""
-
-    session_id: str
-    blocks: array[int]
-    snapshot: tuple[int, int, int]
-    previous: int
-
-
 class SealedIndex:
     """Look-ups in one side file. Methods block, and may be called from several threads."""
 
@@ -85,27 +77,27 @@ class SealedIndex:
         header = file.read(HEADER_SIZE, 0)
         if len(header) < HEADER_SIZE:
             raise self.damaged(len(header), "the file ends inside its header")
-        fields = header[: _HEADER.size]
-        magic, version, *counts, log, self._tables_at, checksum = _HEADER.unpack(fields)
-        (header_checksum,) = _CHECKSUM.unpack_from(header, _HEADER.size)
-        if magic != MAGIC or header_checksum != zlib.crc32(fields, _SEED):
+        fields = header[: HEADER.size]
+        magic, version, *counts, log, self._tables_at, checksum = HEADER.unpack(fields)
+        (header_checksum,) = CHECKSUM.unpack_from(header, HEADER.size)
+        if magic != MAGIC or header_checksum != zlib.crc32(fields, SEED):
             raise self.damaged(0, "the header is not that of an index")
         check_version(version, file=name)
         self.sessions, self.runs, self.keys, self.end, in_number = counts
         if (log, in_number, self.end) != (log_id, number, end):
             raise self.damaged(0, f"the index is of another segment or log ({in_number})")
-        self._runs_at = self._tables_at + self.sessions * _ROW.size
-        self._keys_at = self._runs_at + self.runs * _RUN.size
+        self._runs_at = self._tables_at + self.sessions * ROW.size
+        self._keys_at = self._runs_at + self.runs * RUN.size
         self._check_rest(checksum)
 
     def damaged(self, offset: int, reason: str) -> CorruptLog:
         return CorruptLog(file=self._name, offset=offset, reason=reason)
 
     def _check_rest(self, checksum: int) -> None:
-        size = self._keys_at + self.keys * _KEY.size
-        offset, found = HEADER_SIZE, _SEED
+        size = self._keys_at + self.keys * KEY.size
+        offset, found = HEADER_SIZE, SEED
         while offset < size:
-            data = self._file.read(min(_CHUNK_BYTES, size - offset), offset)
+            data = self._file.read(min(CHUNK_BYTES, size - offset), offset)
             if not data:
                 raise self.damaged(offset, f"the file ends here and {size} bytes were written")
             found = zlib.crc32(data, found)
@@ -115,8 +107,8 @@ class SealedIndex:
 
     def find(self, session_id: str) -> Row | None:
         wanted = session_hash(session_id)
-        for raw in self._rows_with(wanted, self._tables_at, self.sessions, _ROW.size):
-            row = Row(*_ROW.unpack(raw))
+        for raw in self._rows_with(wanted, self._tables_at, self.sessions, ROW.size):
+            row = Row(*ROW.unpack(raw))
             if self.session_id(row) == session_id:
                 return row
         return None
@@ -124,15 +116,15 @@ class SealedIndex:
     def find_run(self, session_id: str, run_id: str) -> tuple[int, int]:
         """(first seq, last seq) of a run, 0 where it is not in this segment."""
         wanted = name_hash(session_id, "run", run_id)
-        for raw in self._rows_with(wanted, self._runs_at, self.runs, _RUN.size):
-            return _RUN.unpack(raw)[1:]
+        for raw in self._rows_with(wanted, self._runs_at, self.runs, RUN.size):
+            return RUN.unpack(raw)[1:]
         return 0, 0
 
     def find_key(self, session_id: str, key: str) -> int:
         """The seq of the run_submitted with this key, or 0."""
         wanted = name_hash(session_id, "key", key)
-        for raw in self._rows_with(wanted, self._keys_at, self.keys, _KEY.size):
-            return int(_KEY.unpack(raw)[1])
+        for raw in self._rows_with(wanted, self._keys_at, self.keys, KEY.size):
+            return int(KEY.unpack(raw)[1])
         return 0
 
     def session_id(self, row: Row) -> str:
@@ -158,6 +150,8 @@ class SealedIndex:
         at = row.blocks_at + position * BLOCK_ENTRY_SIZE
         found = array("Q")
         found.frombytes(self._file.read(count * BLOCK_ENTRY_SIZE, at))
+        if sys.byteorder == "big":
+            found.byteswap()
         return found
 
     def spans(self, row: Row) -> Iterator[Span]:
@@ -168,17 +162,17 @@ class SealedIndex:
 
     def rows(self) -> Iterator[Row]:
         """All sessions, sorted by hash."""
-        for raw in self._table(self._tables_at, self.sessions, _ROW):
+        for raw in self._table(self._tables_at, self.sessions, ROW):
             yield Row(*raw)
 
     def run_rows(self) -> Iterator[tuple[int, int, int]]:
-        return self._table(self._runs_at, self.runs, _RUN)  # type: ignore[return-value]
+        return self._table(self._runs_at, self.runs, RUN)  # type: ignore[return-value]
 
     def key_rows(self) -> Iterator[tuple[int, int]]:
-        return self._table(self._keys_at, self.keys, _KEY)  # type: ignore[return-value]
+        return self._table(self._keys_at, self.keys, KEY)  # type: ignore[return-value]
 
     def _table(self, at: int, count: int, row: struct.Struct) -> Iterator[tuple[int, ...]]:
-        per_read = _CHUNK_BYTES // row.size
+        per_read = CHUNK_BYTES // row.size
         for start in range(0, count, per_read):
             size = min(per_read, count - start) * row.size
             yield from row.iter_unpack(self._file.read(size, at + start * row.size))
@@ -200,95 +194,3 @@ class SealedIndex:
                 yield data[position : position + size]
             elif found > wanted:
                 return
-
-
-class SealedWriter:
-    """Writes a side file front to back with bounded memory (its tables excepted)."""
-
-    def __init__(self, file: File, *, log_id: bytes, number: int, end: int) -> None:
-        self._file = file
-        self._identity = (end, number, log_id)
-        self._position = HEADER_SIZE
-        self._flushed = HEADER_SIZE
-        self._checksum = _SEED
-        self._buffer: list[bytes] = []
-        self._rows: list[bytes] = []
-
-    def add(self, session: SessionBlocks) -> None:
-        """Add a session; they come sorted by hash."""
-        session_id = session.session_id.encode()
-        blocks = session.blocks
-        count = len(blocks) // 3
-        size = sum(packed & 0xFFFFFFFF for packed in blocks[2::3])
-        last = span_at(blocks, count - 1) if count else Span(0, 0, 0, 0)
-        row = Row(
-            hash=session_hash(session.session_id),
-            first_seq=blocks[0] if count else 0,
-            last_seq=last.first_seq + last.events - 1 if count else 0,
-            blocks_at=self._position + len(session_id),
-            id_at=self._position,
-            size=size,
-            snapshot_seq=session.snapshot[0],
-            snapshot_offset=session.snapshot[1],
-            snapshot_length=session.snapshot[2],
-            blocks_count=count,
-            id_size=len(session_id),
-            previous=session.previous,
-        )
-        self._rows.append(_ROW.pack(*row))
-        self._put(session_id)
-        self._put(blocks.tobytes())
-
-    def finish(self, runs: Iterable[tuple[int, int, int]], keys: Iterable[tuple[int, int]]) -> None:
-        """Write the tables (both sorted) and the header, and sync. Raises OSError."""
-        tables_at = self._position
-        for row in self._rows:
-            self._put(row)
-        run_count = self._put_table(_RUN.pack, runs)
-        key_count = self._put_table(_KEY.pack, keys)
-        self._flush()
-        end, number, log_id = self._identity
-        counts = (len(self._rows), run_count, key_count)
-        header = _HEADER.pack(
-            MAGIC, FORMAT_VERSION, *counts, end, number, log_id, tables_at, self._checksum
-        )
-        self._file.write([header, _CHECKSUM.pack(zlib.crc32(header, _SEED))], 0)
-        self._file.sync()
-
-    def _put_table(self, pack: Callable[..., bytes], rows: Iterable[tuple[int, ...]]) -> int:
-        count = 0
-        for row in rows:
-            self._put(pack(*row))
-            count += 1
-        return count
-
-    def _put(self, data: bytes) -> None:
-        self._buffer.append(data)
-        self._position += len(data)
-        if self._position - self._flushed >= _CHUNK_BYTES:
-            self._flush()
-
-    def _flush(self) -> None:
-        data = b"".join(self._buffer)
-        self._buffer.clear()
-        self._checksum = zlib.crc32(data, self._checksum)
-        self._file.write([data], self._flushed)
-        self._flushed += len(data)
-
-
-def merged_runs(runs: dict[int, int], older: SealedIndex | None) -> list[tuple[int, int, int]]:
-    """Run rows of a newer part over those of an older one, sorted."""
-    rows = dict(runs)
-    if older is not None:
-        for hash, submitted, ended in older.run_rows():
-            newer_submitted, newer_ended = unpack_run(rows.get(hash, 0))
-            if newer_submitted:
-                continue  # a new life of a reused id
-            rows[hash] = submitted | (newer_ended or ended) << 48
-    return [(hash, *unpack_run(rows[hash])) for hash in sorted(rows)]
-
-
-def merged_keys(keys: dict[int, int], older: SealedIndex | None) -> list[tuple[int, int]]:
-    rows = {} if older is None else dict(older.key_rows())
-    rows.update(keys)
-    return sorted(rows.items())

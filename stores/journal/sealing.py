@@ -2,20 +2,45 @@
 
 from __future__ import annotations
 
+import sys
+import zlib
 from array import array
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from .changes import session_hash
-from .sealed import SealedWriter, SessionBlocks, merged_keys, merged_runs
+from .format import FORMAT_VERSION
+from .index import Span, span_at, unpack_run
+from .sealed import (
+    CHECKSUM,
+    CHUNK_BYTES,
+    HEADER,
+    HEADER_SIZE,
+    KEY,
+    MAGIC,
+    ROW,
+    RUN,
+    SEED,
+    Row,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from .directory import Directory
+    from .disk import File
     from .files import Files
     from .index import MemoryIndex
     from .manifest import Segment
     from .sealed import SealedIndex
+
+
+class SessionBlocks(NamedTuple):
+    """What is to be written of one session."""
+
+    session_id: str
+    blocks: array[int]
+    snapshot: tuple[int, int, int]
+    previous: int
 
 
 def write_side_file(
@@ -85,3 +110,98 @@ def _joined(index: MemoryIndex, older: SessionBlocks) -> SessionBlocks:
         blocks=older.blocks if newer is None else older.blocks + newer,
         snapshot=index.snapshots.get(older.session_id, older.snapshot),
     )
+
+
+class SealedWriter:
+    """Writes a side file front to back with bounded memory (its tables excepted)."""
+
+    def __init__(self, file: File, *, log_id: bytes, number: int, end: int) -> None:
+        self._file = file
+        self._identity = (end, number, log_id)
+        self._position = HEADER_SIZE
+        self._flushed = HEADER_SIZE
+        self._checksum = SEED
+        self._buffer: list[bytes] = []
+        self._rows: list[bytes] = []
+
+    def add(self, session: SessionBlocks) -> None:
+        """Add a session; they come sorted by hash."""
+        session_id = session.session_id.encode()
+        blocks = session.blocks
+        count = len(blocks) // 3
+        size = sum(packed & 0xFFFFFFFF for packed in blocks[2::3])
+        last = span_at(blocks, count - 1) if count else Span(0, 0, 0, 0)
+        row = Row(
+            hash=session_hash(session.session_id),
+            first_seq=blocks[0] if count else 0,
+            last_seq=last.first_seq + last.events - 1 if count else 0,
+            blocks_at=self._position + len(session_id),
+            id_at=self._position,
+            size=size,
+            snapshot_seq=session.snapshot[0],
+            snapshot_offset=session.snapshot[1],
+            snapshot_length=session.snapshot[2],
+            blocks_count=count,
+            id_size=len(session_id),
+            previous=session.previous,
+        )
+        self._rows.append(ROW.pack(*row))
+        self._put(session_id)
+        if sys.byteorder == "big":
+            blocks = array("Q", blocks)
+            blocks.byteswap()
+        self._put(blocks.tobytes())
+
+    def finish(self, runs: Iterable[tuple[int, int, int]], keys: Iterable[tuple[int, int]]) -> None:
+        """Write the tables (both sorted) and the header, and sync. Raises OSError."""
+        tables_at = self._position
+        for row in self._rows:
+            self._put(row)
+        run_count = self._put_table(RUN.pack, runs)
+        key_count = self._put_table(KEY.pack, keys)
+        self._flush()
+        end, number, log_id = self._identity
+        counts = (len(self._rows), run_count, key_count)
+        header = HEADER.pack(
+            MAGIC, FORMAT_VERSION, *counts, end, number, log_id, tables_at, self._checksum
+        )
+        self._file.write([header, CHECKSUM.pack(zlib.crc32(header, SEED))], 0)
+        self._file.sync()
+
+    def _put_table(self, pack: Callable[..., bytes], rows: Iterable[tuple[int, ...]]) -> int:
+        count = 0
+        for row in rows:
+            self._put(pack(*row))
+            count += 1
+        return count
+
+    def _put(self, data: bytes) -> None:
+        self._buffer.append(data)
+        self._position += len(data)
+        if self._position - self._flushed >= CHUNK_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        data = b"".join(self._buffer)
+        self._buffer.clear()
+        self._checksum = zlib.crc32(data, self._checksum)
+        self._file.write([data], self._flushed)
+        self._flushed += len(data)
+
+
+def merged_runs(runs: dict[int, int], older: SealedIndex | None) -> list[tuple[int, int, int]]:
+    """Run rows of a newer part over those of an older one, sorted."""
+    rows = dict(runs)
+    if older is not None:
+        for hash, submitted, ended in older.run_rows():
+            newer_submitted, newer_ended = unpack_run(rows.get(hash, 0))
+            if newer_submitted:
+                continue  # a new life of a reused id
+            rows[hash] = submitted | (newer_ended or ended) << 48
+    return [(hash, *unpack_run(rows[hash])) for hash in sorted(rows)]
+
+
+def merged_keys(keys: dict[int, int], older: SealedIndex | None) -> list[tuple[int, int]]:
+    rows = {} if older is None else dict(older.key_rows())
+    rows.update(keys)
+    return sorted(rows.items())

@@ -126,7 +126,7 @@ class State:
         place = self.sealing.segment.high
         entries = self.directory.entries
         for session_id in self.sealing.index.blocks:
-            entries[session_id].segment = place
+            entries[session_id].segment = place  # where it was deleted meanwhile, no harm is done
         self.sealing = None
         self.set_segments(segments)
 

@@ -70,7 +70,10 @@ WIRE_PACKAGES = frozenset({"cattrs", "msgpack"})
 SHELL_PACKAGES = frozenset({"attrs", "trio", "structlog", "outcome"})
 """outcome holds a value or an exception; it is trio's own, and part of trio's interface."""
 
-EXTRAS = {"typer": "adapters/gateways/", "rich": ("adapters/gateways/", "adapters/sinks/")}
+EXTRAS: dict[str, tuple[str, ...]] = {
+    "typer": ("adapters/gateways/",),
+    "rich": ("adapters/gateways/", "adapters/sinks/"),
+}
 """Optional packages and where they may be imported."""
 
 

@@ -233,7 +233,7 @@ def test_errors_keep_their_machine_readable_codes(name: str) -> None:
 
 def test_every_error_has_a_code_of_its_own() -> None:
     module = importlib.import_module("moorage.runtime.errors")
-    errors = [
+    errors: list[Any] = [
         value
         for value in vars(module).values()
         if isinstance(value, type) and issubclass(value, module.MoorageError)

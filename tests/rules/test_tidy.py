@@ -31,7 +31,6 @@ REAL_TIME = {
 MIRROR_EXCEPTIONS = {
     "runtime/ports.py": "declares protocols only; stores/conformance checks them",
     "runtime/agents.py": "declares protocols only; adapters/agents/conformance.py checks them",
-    "runtime/commands.py": "frozen records without behaviour; tests/typing holds their fields",
 }
 """Product modules without a mirror test, and why."""
 

@@ -32,6 +32,8 @@ class FailingStore(MemoryStore):
         super().__init__()
         self.faults: deque[Fault | None] = deque()
         self.only: Callable[[Sequence[Record]], bool] = lambda records: True
+        self.crashing: str | None = None
+        """A session whose worker crashes at every write, until it is quarantined."""
         self.poison: StoreFailed | None = None
         self.failed = 0
         self.broken = False
@@ -62,6 +64,8 @@ class FailingStore(MemoryStore):
             fault = Fault(StoreFailed("no space left on device", written=False))
         elif self.faults and self.only(records):
             fault = self.faults.popleft()
+        elif claim.session_id == self.crashing and records[0].type != "session_quarantined":
+            fault = Fault(RuntimeError("a defect"))
         if fault is None or fault.written:
             await super().append(claim, expected_seq=expected_seq, records=records, info=info)
         if fault is not None:

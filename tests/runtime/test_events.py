@@ -43,9 +43,10 @@ def test_upcasters_lift_one_version_at_a_time() -> None:
     lifted = lift("note", 1, {"first": 1}, versions={"note": 3}, upcasters=upcasters)
 
     assert lifted == (3, {"first": 1, "second": 2, "third": 3})
-    assert lift(
-        "note", 2, {"second": 5}, versions={"note": 3}, upcasters=upcasters
-    ) == (3, {"second": 5, "third": 6})
+    assert lift("note", 2, {"second": 5}, versions={"note": 3}, upcasters=upcasters) == (
+        3,
+        {"second": 5, "third": 6},
+    )
 
 
 def test_what_a_newer_version_wrote_passes_through() -> None:

@@ -50,6 +50,6 @@ def test_at_least_one_run_must_be_able_to_run() -> None:
 
 def test_limits_are_given_by_name_and_never_change() -> None:
     with pytest.raises(TypeError):
-        SupervisorLimits(5)  # type: ignore[misc]
+        SupervisorLimits(5)  # type: ignore[call-arg]
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         SupervisorLimits().idle_seconds = 1.0  # type: ignore[misc]

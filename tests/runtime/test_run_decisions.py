@@ -642,15 +642,18 @@ def test_an_input_that_is_illegal_in_a_state_is_a_defect() -> None:
 # ---- closing and keys ----
 
 
-def test_a_forced_close_takes_effect_when_the_last_run_has_ended() -> None:
+@pytest.mark.parametrize(("reason", "recorded"), [("no money", {"reason": "no money"}), (None, {})])
+def test_a_forced_close_takes_effect_when_the_last_run_has_ended(
+    reason: str | None, recorded: dict[str, str]
+) -> None:
     bench = Bench(slots=2).running("A").running("B")
-    bench.do(Close(force=True, outcome="failed", reason="no money"))
+    bench.do(Close(force=True, outcome="failed", reason=reason))
 
     assert types(bench.end("stopped", "A")) == ["run_cancelled"]
     step = bench.end("stopped", "B")
 
     assert types(step) == ["run_cancelled", "session_closed"]
-    assert step.events[1].data == {"outcome": "failed", "reason": "no money"}
+    assert step.events[1].data == {"outcome": "failed", **recorded}
 
 
 @pytest.mark.promise(11)

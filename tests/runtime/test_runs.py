@@ -29,7 +29,7 @@ OUTCOME = RunOutcome(
 
 def test_a_state_prints_and_compares_as_its_word() -> None:
     assert "timed_out" == str(RunState.TIMED_OUT) == f"{RunState.TIMED_OUT}"
-    assert RunState.QUEUED == "queued"
+    assert {RunState.QUEUED: 1} == {"queued": 1}
     assert RunState("waiting") is RunState.WAITING
 
 

@@ -67,9 +67,7 @@ async def test_a_refused_write_does_not_harm_a_running_agent_and_doubles_nothing
     assert numbers == list(range(20))
 
 
-async def test_a_refused_write_of_a_run_s_end_is_made_again(
-    autojump_clock, failing_store, sleeper
-):
+async def test_a_refused_write_of_a_run_s_end_is_made_again(autojump_clock, failing_store, sleeper):
     failing_store.only = has_type("run_completed")
     failing_store.fail(times=4)
 

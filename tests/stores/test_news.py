@@ -172,17 +172,18 @@ async def test_each_of_a_thousand_waiters_is_woken_within_40_ms_of_every_commit(
             follower.cost_seconds = cost_seconds
             nursery.start_soon(follower.follow)
         await wait_all_tasks_blocked()
-        await commit_every_millisecond(board, heads, "s", 0.5)
+        await commit_every_millisecond(board, heads, "s", 0.3)
+        end = trio.current_time()
         nursery.cancel_scope.cancel()
 
     waits = [
         later - earlier
         for follower in followers
-        for earlier, later in zip([0.0, *follower.woken_at], follower.woken_at, strict=False)
+        for earlier, later in zip([0.0, *follower.woken_at], [*follower.woken_at, end], strict=True)
     ]
     assert max(waits) < 0.040
     counts = {follower.wakes for follower in followers}
-    assert max(counts) - min(counts) <= 1  # the line goes round
+    assert min(counts) > 0.75 * max(counts)  # the line goes round
 
 
 @pytest.mark.parametrize(
@@ -199,10 +200,10 @@ async def test_waking_a_crowd_leaves_the_loop_to_others(
             follower.cost_seconds = cost_seconds
             nursery.start_soon(follower.follow)
         await wait_all_tasks_blocked()
-        await commit_every_millisecond(board, heads, "s", 0.5)  # to learn the cost
+        await commit_every_millisecond(board, heads, "s", 0.3)  # to learn the cost
         before = sum(follower.wakes for follower in followers)
         started = trio.current_time()
-        await commit_every_millisecond(board, heads, "s", 1.0)
+        await commit_every_millisecond(board, heads, "s", 0.4)
         wakes = sum(follower.wakes for follower in followers) - before
         elapsed = trio.current_time() - started
         nursery.cancel_scope.cancel()

@@ -375,7 +375,9 @@ async def test_a_program_need_not_read_its_input(command):
 
 
 async def test_what_a_program_leaves_in_its_group_is_killed_when_it_ends(wait_gone):
-    agent = ProcessAgent(["sh", "-c", "trap '' TERM HUP; sleep 600 & echo $!"])
+    agent = ProcessAgent(
+        ["sh", "-c", "trap '' TERM HUP; sleep 600 & echo $!"], pipe_grace_seconds=60
+    )
 
     output, _ = await run(agent)
 
@@ -404,6 +406,18 @@ sys.stderr.write(str(child.pid))"""
     output, _ = await run(agent)
 
     os.kill(int(output["stderr"]), signal.SIGKILL)
+
+
+async def test_what_left_the_group_cannot_hold_the_run_by_its_input():
+    code = """
+import subprocess, sys
+other = subprocess.DEVNULL
+child = subprocess.Popen(["sleep", "600"], start_new_session=True, stdout=other, stderr=other)
+print(child.pid)"""
+
+    output, _ = await run(ProcessAgent(python(code)), "x" * 1_000_000)
+
+    os.kill(int(output["content"]), signal.SIGKILL)
 
 
 async def cancel_when_it_speaks(agent) -> tuple[list[int], float]:

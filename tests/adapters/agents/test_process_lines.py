@@ -204,6 +204,12 @@ def test_a_json_line_over_the_limit_is_cut_and_says_so(end, size):
     assert [("provider_event", {"original": {"type": 1}})] * bool(end) == events[1:]
 
 
+def test_every_long_json_line_tells_its_own_size():
+    _, events = parsed(b"x" * 70 + b"\n" + b"y" * 80 + b"\n")
+
+    assert [data["line_bytes"] for _, data in events] == [71, 81]
+
+
 def test_a_function_decides_what_a_line_is():
     def number(line: str):
         return ("turn_completed", int(line)) if line.isdigit() else None

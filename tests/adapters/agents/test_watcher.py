@@ -54,7 +54,7 @@ trio.run(main)""")
 
     owner.kill()
 
-    await wait_gone(watcher_pid, seconds=2)
+    await wait_gone(watcher_pid, seconds=10)
 
 
 async def test_children_of_several_event_loops_die_with_us(parent, wait_gone):
@@ -131,7 +131,7 @@ async def test_a_group_reserved_by_who_died_cannot_be_joined_any_more(parent, wa
     group, watcher_pid = await owner.pids()
 
     owner.kill()
-    await wait_gone(watcher_pid, seconds=2)
+    await wait_gone(watcher_pid, seconds=10)
 
     with pytest.raises(PermissionError):
         subprocess.Popen(["true"], process_group=group)  # noqa: ASYNC220
@@ -186,6 +186,13 @@ def test_a_released_group_is_not_killed_at_the_end_of_the_others(watcher):
     assert child.poll() is None
     child.kill()
     child.wait()
+
+
+def test_the_watcher_is_out_of_reach_of_a_terminals_interrupt(watcher):
+    group = watcher.reserve()
+
+    assert os.getpgid(watcher.pid) != os.getpgid(0)
+    watcher.release(group)
 
 
 def test_a_held_watcher_survives_its_last_group(watcher):

@@ -16,6 +16,7 @@ class Spoken:
     def __init__(self) -> None:
         self.ours, theirs = socket.socketpair()
         self.ours.settimeout(10)
+        self.heard = b""
         with theirs:
             self.process = subprocess.Popen(
                 [sys.executable, "-I", "-S", str(PROGRAM)], stdin=theirs.fileno()
@@ -25,9 +26,9 @@ class Spoken:
         self.ours.sendall("".join(f"{line}\n" for line in lines).encode())
 
     def answer(self) -> int:
-        answer = b""
-        while not answer.endswith(b"\n"):
-            answer += self.ours.recv(64)
+        while b"\n" not in self.heard:
+            self.heard += self.ours.recv(64)
+        answer, _, self.heard = self.heard.partition(b"\n")
         return int(answer)
 
     def hang_up(self) -> int:

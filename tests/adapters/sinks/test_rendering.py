@@ -75,9 +75,11 @@ def test_compact_lets_the_deltas_of_a_run_flow_on_in_one_line():
 def test_compact_begins_a_line_for_another_run_and_behind_a_line_break():
     text = compact(delta(1, "one\ntwo"), delta(2, "three", OTHER), delta(3, "\n"), delta(4, "\n\n"))
 
-    assert [
-        (line.split()[0], line.split()[-1]) for line in text.splitlines()
-    ] == [("1", "one"), ("1", "two"), ("2", "three")]
+    assert [(line.split()[0], line.split()[-1]) for line in text.splitlines()] == [
+        ("1", "one"),
+        ("1", "two"),
+        ("2", "three"),
+    ]
 
 
 def test_compact_shows_a_delta_at_once_and_leaves_its_line_open():

@@ -69,9 +69,9 @@ def test_times_are_shown_to_the_digit():
     assert timestamp(time_ns, UTC) == "2023-11-14 22:13:20.123456+00:00"
 
 
-@pytest.mark.parametrize("time_ns", [2**62 * 4, -(2**63)])
+@pytest.mark.parametrize("time_ns", [2**90, -(2**90)])
 def test_a_time_that_no_calendar_has_is_shown_as_a_number(time_ns):
-    assert str(time_ns) in (clock(time_ns, UTC), timestamp(time_ns, UTC)) or time_ns < 0
+    assert [str(time_ns)] * 2 == [clock(time_ns, UTC), timestamp(time_ns, UTC)]
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,7 @@ class Scribe:
 
     async def _check_session(self, reader: StoreReader, session_id: str, log: Log) -> None:
         expected = list(range(log.oldest, log.head + 1))
-        limit = self._dice.choice([1, 7, 1000])
+        limit = self._dice.choice([3, 10, 1000])
         forwards = await read_all(reader, session_id, after=log.oldest - 1, limit=limit)
         assert [event.seq for event in forwards] == expected
         assert [event.data["seq"] for event in forwards] == expected
@@ -199,3 +199,8 @@ def scribe() -> Scribe:
 @pytest.fixture
 def new_info() -> Callable[..., SessionInfo]:
     return make_info
+
+
+@pytest.fixture
+def new_log() -> type[Log]:
+    return Log

@@ -16,15 +16,13 @@ both = pytest.mark.parametrize("durability", list(Durability))
 async def test_a_journal_is_what_was_written_over_segments_compactions_and_reopenings(
     durability: Durability, tmp_path: Path, scribe: Any, open_store: Any
 ) -> None:
-    for _ in range(4):
+    for _ in range(3):
         store = JournalStore(tmp_path, segment_bytes=4096, durability=durability)
         async with open_store(store):
-            await scribe.write(store, 150)
+            await scribe.write(store, 60)
             await scribe.check(store)
             await store.compact()
-            await scribe.check(store)
             await scribe.write(store, 20)
-            await scribe.check(store)
             async with store.reading() as reader:
                 await scribe.check(reader)
         async with JournalStore(tmp_path).reading() as reader:

@@ -1,0 +1,50 @@
+"""``python -m benchmarks NAME [--quick]`` prints JSON lines; NAME may be ``all``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from benchmarks.measuring import Report, machine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+BENCHMARKS = {
+    "runs": "benchmarks.runs",
+    "stream": "benchmarks.stream",
+    "latency": "benchmarks.latency",
+    "fanout": "benchmarks.fanout",
+    "backfill": "benchmarks.backfill",
+    "page": "benchmarks.page",
+    "create": "benchmarks.small_writes",
+    "append": "benchmarks.small_writes",
+    "checkpoint": "benchmarks.small_writes",
+    "open": "benchmarks.opening",
+    "memory": "benchmarks.memory",
+    "growth": "benchmarks.growth",
+    "peers": "benchmarks.peers",
+}
+"""Name -> module with ``measure(report, quick)``; one report carries the name it was asked for."""
+
+
+def main() -> int:
+    """Run what the command line names."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="+", choices=[*BENCHMARKS, "all"], metavar="NAME")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the work, to try it out")
+    options = parser.parse_args()
+    names = list(BENCHMARKS) if "all" in options.names else options.names
+
+    print(json.dumps(machine()), flush=True)
+    for name in names:
+        measure: Callable[[Report, bool], None] = importlib.import_module(BENCHMARKS[name]).measure
+        measure(Report(name), options.quick)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

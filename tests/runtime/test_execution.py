@@ -1,0 +1,455 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import trio
+from moorage.runtime import (
+    BufferFull,
+    InvalidArgument,
+    RecordTooLarge,
+    RunEnded,
+    RunFailed,
+    SupervisorLimits,
+    open_supervisor,
+)
+from moorage.runtime.testing import VirtualClock, assert_history
+from moorage.stores import MemoryStore
+
+
+async def execute(agent, input=None, *, limits=None, **options):
+    """One run's outcome and all events of its session."""
+    async with open_supervisor(MemoryStore(), agent, limits=limits) as supervisor:
+        session = await supervisor.session("s")
+        outcome = await session.execute(input, **options)
+        events = await session.events(limit=10_000)
+    assert_history(events)
+    return outcome, events
+
+
+async def refusal_of(do, **kwargs):
+    """What ``do(context)`` raised inside an agent."""
+    caught = []
+
+    async def agent(request, context):
+        try:
+            await do(context)
+        except Exception as error:
+            caught.append(error)
+
+    await execute(agent, **kwargs)
+    return caught[0] if caught else None
+
+
+class CodedError(Exception):
+    def __init__(self, message, **facts):
+        super().__init__(message)
+        self.__dict__.update(facts)
+
+
+async def test_an_agent_that_raises_fails_its_run_and_the_next_one_starts(autojump_clock):
+    async def agent(request, context):
+        if request.input == "bad":
+            raise RuntimeError("boom")
+        return request.input
+
+    async with open_supervisor(MemoryStore(), agent) as supervisor:
+        session = await supervisor.session("s")
+        bad, good = await session.submit("bad"), await session.submit("good")
+        outcomes = await bad.wait(), await good.wait()
+
+    assert [outcome.state for outcome in outcomes] == ["failed", "completed"]
+    error = outcomes[0].error
+    assert (error.code, error.message, error.type, error.retryable) == (
+        "agent_failed",
+        "boom",
+        "RuntimeError",
+        False,
+    )
+    with pytest.raises(RunFailed, match="boom"):
+        outcomes[0].unwrap()
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "type"),
+    [
+        (SystemExit(3), "agent_exited", "SystemExit"),
+        (SystemExit("out of luck"), "agent_exited", "SystemExit"),
+        (ExceptionGroup("two", [ValueError("a"), KeyError("b")]), "agent_failed", "ExceptionGroup"),
+        (BaseExceptionGroup("exit", [SystemExit(1)]), "agent_failed", "BaseExceptionGroup"),
+        (GeneratorExit("odd"), "agent_failed", "GeneratorExit"),
+        (type("Odd", (BaseException,), {})("odd"), "agent_failed", "Odd"),
+        (CodedError("x", code="rate_limited"), "rate_limited", "CodedError"),
+        (CodedError("x", code="\ud800 odd"), "? odd", "CodedError"),
+        (CodedError("x", code=429), "agent_failed", "CodedError"),
+        (trio.TooSlowError(), "agent_failed", "TooSlowError"),
+    ],
+)
+async def test_whatever_an_agent_raises_is_a_failed_run(autojump_clock, error, code, type):
+    async def agent(request, context):
+        raise error
+
+    outcome, _ = await execute(agent)
+
+    assert outcome.state == "failed"
+    assert (outcome.error.code, outcome.error.type) == (code, type)
+
+
+async def test_an_exception_s_facts_are_kept_where_they_can_be(autojump_clock):
+    async def agent(request, context):
+        raise CodedError(
+            "x" * 100_000 + "\ud800", code="c" * 10_000, retryable=True, details=request.input
+        )
+
+    outcome, _ = await execute(agent, {"after": [1, 2.5, None]})
+    too_large, _ = await execute(agent, "x" * 100_000)
+
+    assert outcome.error.retryable is True
+    assert outcome.error.details == {"after": [1, 2.5, None]}
+    assert len(outcome.error.message) <= 4096
+    assert len(outcome.error.code) <= 256
+    assert too_large.error.details is None
+
+
+async def test_an_exception_that_cannot_be_looked_at_fails_its_run(autojump_clock):
+    class Hostile(Exception):
+        @property
+        def code(self):
+            raise ValueError("no code for you")
+
+        def __str__(self):
+            raise ValueError("no text for you")
+
+    async def agent(request, context):
+        raise Hostile
+
+    outcome, events = await execute(agent)
+
+    assert outcome.state == "failed"
+    assert outcome.error.type.endswith("Hostile")
+    assert [event.type for event in events][-2:] == ["run_started", "run_failed"]
+
+
+async def test_a_keyboard_interrupt_in_an_agent_ends_the_program_bare(autojump_clock):
+    async def agent(request, context):
+        raise KeyboardInterrupt
+
+    store = MemoryStore()
+    with pytest.raises(KeyboardInterrupt):
+        async with open_supervisor(store, agent) as supervisor:
+            session = await supervisor.session("s")
+            await session.execute(None)
+
+
+@pytest.mark.parametrize(
+    "output", [{1, 2}, (1, 2), {1: 2}, object(), 2**64, "\ud800", math, {"deep": {"set": {1}}}]
+)
+async def test_an_output_that_cannot_be_kept_fails_the_run(autojump_clock, output):
+    async def agent(request, context):
+        return output
+
+    outcome, _ = await execute(agent)
+
+    assert outcome.state == "failed"
+    assert outcome.error.code == "output_invalid"
+
+
+async def test_an_output_that_is_too_large_fails_the_run(autojump_clock):
+    async def agent(request, context):
+        return "x" * 2000
+
+    outcome, _ = await execute(agent, limits=SupervisorLimits(record_bytes_max=1024))
+
+    assert outcome.error.code == "output_invalid"
+    assert "record_bytes_max" in outcome.error.message
+
+
+@pytest.mark.parametrize(
+    ("type", "data", "options"),
+    [
+        ("note", {1, 2}, {}),
+        ("note", object(), {}),
+        ("note", {3: 4}, {}),
+        ("note", "\ud800", {}),
+        ("run_completed", {}, {}),
+        ("session_closed", {}, {}),
+        ("", {}, {}),
+        ("line\nbreak", {}, {}),
+        ("x" * 300, {}, {}),
+        (5, {}, {}),
+        (["note"], {}, {}),
+        ("note", {}, {"time_ns": -1}),
+        ("note", {}, {"time_ns": 1.5}),
+        ("note", {}, {"time_ns": 2**80}),
+        ("note", {}, {"metadata": {1: 2}}),
+        ("note", {}, {"metadata": ["no map"]}),
+    ],
+)
+async def test_an_event_that_cannot_be_kept_is_refused(autojump_clock, type, data, options):
+    async def emit(context):
+        await context.emit(type, data, **options)
+
+    assert isinstance(await refusal_of(emit), InvalidArgument)
+
+
+async def test_an_event_that_is_too_large_is_refused_with_both_numbers(autojump_clock):
+    async def emit(context):
+        await context.emit("note", "x" * 2000)
+
+    error = await refusal_of(emit, limits=SupervisorLimits(record_bytes_max=1024))
+
+    assert isinstance(error, RecordTooLarge)
+    assert (error.limit, error.size > 2000) == (1024, True)
+
+
+async def test_events_come_in_order_with_their_time_metadata_and_nan(autojump_clock):
+    async def agent(request, context):
+        await context.emit("one", {"x": math.nan}, time_ns=5, metadata={"parent": "p"})
+        context.emit_nowait("two", b"\x00")
+        await context.emit("three", None)
+        return math.nan
+
+    outcome, events = await execute(agent)
+
+    one, two, three = events[3:6]
+    assert [event.type for event in (one, two, three)] == ["one", "two", "three"]
+    assert math.isnan(one.data["x"])
+    assert (one.time_ns, one.metadata, one.run_id) == (5, {"parent": "p"}, outcome.run_id)
+    assert (two.data, three.data) == (b"\x00", None)
+    assert math.isnan(outcome.output)
+
+
+async def test_what_the_agent_changes_later_does_not_change_what_it_emitted(autojump_clock):
+    async def agent(request, context):
+        data = {"list": [1]}
+        await context.emit("note", data)
+        data["list"].append(2)
+        request.input["changed"] = True
+        return data
+
+    input = {"changed": False}
+    outcome, events = await execute(agent, input)
+
+    assert events[1].data["input"] == {"changed": False} == input
+    assert events[3].data == {"list": [1]}
+    assert outcome.output == {"list": [1, 2]}
+
+
+async def test_after_the_run_s_end_its_context_raises_and_appends_nothing(autojump_clock):
+    contexts = []
+
+    async def agent(request, context):
+        contexts.append(context)
+
+    async with open_supervisor(MemoryStore(), agent) as supervisor:
+        session = await supervisor.session("s")
+        await session.execute(None)
+        before = await session.events()
+        (context,) = contexts
+        with pytest.raises(RunEnded):
+            await context.emit("late", {})
+        with pytest.raises(RunEnded):
+            context.emit_nowait("late", {})
+        with pytest.raises(RunEnded):
+            await context.flush()
+        with pytest.raises(RunEnded):
+            await context.park("late")
+        await session.execute(None)
+        after = await session.events()
+
+    assert after[: len(before)] == before
+    assert "late" not in [event.type for event in after]
+
+
+async def test_emit_nowait_raises_at_the_limit_and_the_agent_may_go_on(autojump_clock):
+    refusals = []
+
+    async def agent(request, context):
+        accepted = 0
+        for _ in range(1_000_000):
+            try:
+                context.emit_nowait("message_streamed", {"delta": "x" * 100})
+            except BufferFull as error:
+                refusals.append(error)
+                break
+            accepted += 1
+        await context.flush()
+        context.emit_nowait("message_streamed", {})
+        return accepted
+
+    limits = SupervisorLimits(emit_ahead_bytes_max=10_000)
+    outcome, events = await execute(agent, limits=limits)
+
+    assert 50 < outcome.output < 101
+    assert refusals[0].limit == 10_000
+    assert refusals[0].used > 10_000
+    assert sum(event.type == "message_streamed" for event in events) == outcome.output + 1
+
+
+async def test_a_loop_of_emits_waits_for_the_log_and_lets_other_sessions_in(autojump_clock):
+    ahead = []
+
+    async def agent(request, context):
+        if request.input == "quick":
+            return trio.current_time()
+        for number in range(20_000):
+            await context.emit("message_streamed", {"delta": "x" * 50, "number": number})
+            ahead.append(context.out_bytes)
+        return "done"
+
+    limits = SupervisorLimits(emit_ahead_bytes_max=20_000)
+    async with open_supervisor(MemoryStore(), agent, limits=limits) as supervisor:
+        noisy = await supervisor.session("noisy")
+        quiet = await supervisor.session("quiet")
+        run = await noisy.submit("noise")
+        answered = []
+        for _ in range(20):
+            await quiet.execute("quick")
+            answered.append(len(ahead))
+        outcome = await run.wait()
+        head_seq = (await noisy.info()).head_seq
+
+    assert outcome.output == "done"
+    assert answered[-1] < 20_000
+    assert max(ahead) < 20_000 + 200
+    assert head_seq == 20_000 + 4
+
+
+async def test_flush_returns_when_everything_before_it_is_durable(autojump_clock):
+    store = MemoryStore()
+    heads = []
+
+    async def agent(request, context):
+        for _ in range(10):
+            await context.emit("note", {})
+        await context.flush()
+        heads.append((await store.info("s")).head_seq)
+
+    async with open_supervisor(store, agent) as supervisor:
+        session = await supervisor.session("s")
+        await session.execute(None)
+
+    assert heads == [13]
+
+
+async def test_usage_adds_up_and_stays_bounded(autojump_clock):
+    async def agent(request, context):
+        await context.emit("token_usage_updated", {"input_tokens": 3, "model": "a"})
+        await context.emit("token_usage_updated", {"input_tokens": 4, "output_tokens": 1.5})
+        await context.emit("token_usage_updated", "no map")
+        if request.input == "too much":
+            await context.emit("token_usage_updated", {"input_tokens": 2**64 - 1})
+
+    outcome, _ = await execute(agent)
+    overflown, _ = await execute(agent, "too much")
+
+    assert outcome.usage == {"input_tokens": 7, "model": "a", "output_tokens": 1.5}
+    assert overflown.state == "completed"
+
+
+async def test_an_agent_that_parks_gives_its_slot_away_and_is_called_again(autojump_clock):
+    calls = []
+
+    async def agent(request, context):
+        calls.append((request.input, dict(request.answers), request.attempt))
+        if request.input == "asks":
+            name = await context.park("name", {"question": "who?"})
+            age = await context.park("age")
+            return [name, age]
+        return "other"
+
+    async with open_supervisor(MemoryStore(), agent) as supervisor:
+        session = await supervisor.session("s")
+        run = await session.submit("asks")
+        other = await session.execute("other")
+        first = await run.status()
+        wrong = await session.answer(run.id, "age", 0)
+        answered = await session.answer(run.id, "name", "Ada")
+        again = await session.answer(run.id, "name", "Bob")
+        await trio.sleep(1)
+        await session.answer(run.id, "age", 36)
+        outcome = await run.wait()
+        late = await session.answer(run.id, "age", 37)
+        events = await session.events()
+
+    assert other.output == "other"
+    assert first == "waiting"
+    assert (wrong, answered, again, late) == (False, True, False, False)
+    assert outcome.output == ["Ada", 36]
+    assert outcome.attempt == 1
+    assert calls == [
+        ("asks", {}, 1),
+        ("other", {}, 1),
+        ("asks", {"name": "Ada"}, 1),
+        ("asks", {"name": "Ada", "age": 36}, 1),
+    ]
+    waiting = [event for event in events if event.type == "run_waiting"]
+    assert waiting[0].data["data"] == {"question": "who?"}
+    assert_history(events)
+
+
+async def test_the_time_that_ran_before_parking_counts_and_the_time_parked_does_not(
+    autojump_clock,
+):
+    clock = VirtualClock(autojump_clock)
+
+    async def agent(request, context):
+        await trio.sleep(6)
+        if "go" not in request.answers:
+            await context.park("go")
+        return "in time"
+
+    async with open_supervisor(MemoryStore(), agent, time_ns=clock.time_ns) as supervisor:
+        session = await supervisor.session("s")
+        outcomes = []
+        for limit in (10, 14):
+            run = await session.submit(None, timeout_seconds=limit)
+            await trio.sleep(1000)
+            assert await run.status() == "waiting"
+            await session.answer(run.id, "go", None)
+            outcomes.append(await run.wait())
+
+    assert [outcome.state for outcome in outcomes] == ["timed_out", "completed"]
+
+
+async def test_a_silent_agent_times_out_and_one_that_speaks_does_not(autojump_clock):
+    async def agent(request, context):
+        for _ in range(10):
+            await trio.sleep(request.input)
+            await context.emit("message_streamed", {})
+
+    silent, _ = await execute(agent, 20, silence_seconds_max=15)
+    speaking, _ = await execute(agent, 10, silence_seconds_max=15)
+
+    assert silent.state == "timed_out"
+    assert silent.error.code == "silence_timeout"
+    assert speaking.state == "completed"
+
+
+async def test_an_agent_that_returns_in_spite_of_a_timeout_has_timed_out(autojump_clock):
+    async def agent(request, context):
+        try:
+            await trio.sleep_forever()
+        except trio.Cancelled:
+            return "too late"
+
+    outcome, _ = await execute(agent, timeout_seconds=5)
+
+    assert outcome.state == "timed_out"
+    assert outcome.output is None
+
+
+async def test_the_context_tells_the_agent_what_it_works_on(autojump_clock):
+    seen = []
+
+    async def agent(request, context):
+        seen.append(
+            (request, context.session_id, context.run_id, context.attempt, context.metadata)
+        )
+
+    outcome, _ = await execute(agent, {"x": 1}, key="k", metadata={"trace": "t"})
+
+    request, *facts = seen[0]
+    assert facts == ["s", outcome.run_id, 1, {"trace": "t"}]
+    assert (request.input, request.key, request.session_id) == ({"x": 1}, "k", "s")
+    assert (request.submitted_at_ns, request.agent) == (outcome.submitted_at_ns, None)

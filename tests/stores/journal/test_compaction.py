@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from moorage.runtime.errors import CorruptLog
+from moorage.stores.journal import Durability, JournalStore
+from moorage.stores.journal.compaction import plan
+from moorage.stores.simulated_disk import SimulatedDisk
+
+ROOT = Path("/journal")
+
+
+@pytest.fixture
+def disk() -> SimulatedDisk:
+    return SimulatedDisk()
+
+
+async def fill(store: JournalStore, scribe: Any, appends: int = 60) -> None:
+    for number in range(appends):
+        await scribe.append(store, f"session-{number % 3}", count=4)
+
+
+async def trim(store: JournalStore, scribe: Any, session_id: str, before: int) -> None:
+    await store.trim(scribe.claims[session_id], before)
+    scribe.logs[session_id].oldest = before
+
+
+def log_bytes(disk: SimulatedDisk) -> int:
+    return sum(len(data) for path, data in disk.files().items() if path.suffix == ".log")
+
+
+@pytest.mark.parametrize("durability", list(Durability))
+async def test_trimmed_and_deleted_events_give_their_space_back(
+    disk: SimulatedDisk, durability: Durability, scribe: Any, open_store: Any
+) -> None:
+    store = JournalStore(ROOT, disk=disk, segment_bytes=4096, durability=durability)
+    async with open_store(store):
+        await fill(store, scribe)
+        full = log_bytes(disk)
+        await trim(store, scribe, "session-0", scribe.logs["session-0"].head)
+        await store.delete(scribe.claims.pop("session-1"))
+        head = scribe.logs["session-1"].head
+        scribe.logs["session-1"] = type(scribe.logs["session-1"])(head=head, oldest=head + 1)
+
+        report = await store.compact()
+
+        assert report.bytes_before >= full
+        assert report.bytes_after == log_bytes(disk)
+        assert report.bytes_after < 0.55 * full
+        assert report.segments_after < report.segments_before
+        await scribe.check(store)
+        assert store.statistics().compactions > 0
+    async with open_store(JournalStore(ROOT, disk=disk)) as store:
+        await scribe.check(store)
+        scribe.claims.clear()
+        await fill(store, scribe, 3)
+        await scribe.check(store)
+
+
+async def test_a_second_compaction_finds_nothing_to_do(
+    disk: SimulatedDisk, scribe: Any, open_store: Any
+) -> None:
+    async with open_store(JournalStore(ROOT, disk=disk, segment_bytes=4096)) as store:
+        await fill(store, scribe)
+        await trim(store, scribe, "session-0", 20)
+        await store.compact()
+        before = disk.files()
+
+        report = await store.compact()
+
+        assert report.bytes_before == report.bytes_after
+        assert disk.files() == before
+
+
+async def test_everything_deleted_leaves_no_sealed_segment(
+    disk: SimulatedDisk, scribe: Any, open_store: Any
+) -> None:
+    async with open_store(JournalStore(ROOT, disk=disk, segment_bytes=4096)) as store:
+        await fill(store, scribe)
+        for session_id in list(scribe.claims):
+            await store.delete(scribe.claims[session_id])
+
+        report = await store.compact()
+
+        assert report.segments_after == 1
+        assert store.statistics().tombstones == 3
+        claim = await store.claim("session-0")
+        assert claim.head_seq == scribe.logs["session-0"].head
+
+
+async def test_compaction_happens_by_itself_when_much_is_dead(
+    disk: SimulatedDisk, scribe: Any, open_store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("moorage.stores.journal.compaction.INTERVAL_SECONDS", 0.0)
+    async with open_store(JournalStore(ROOT, disk=disk, segment_bytes=4096)) as store:
+        await fill(store, scribe)
+        for session_id, claim in scribe.claims.items():
+            await store.trim(claim, scribe.logs[session_id].head)
+            scribe.logs[session_id].oldest = scribe.logs[session_id].head
+        full = log_bytes(disk)
+        with trio.fail_after(5):
+            while not store.statistics().compactions or log_bytes(disk) > 0.5 * full:
+                await fill(store, scribe, 1)
+        await scribe.check(store)
+
+
+async def test_a_damaged_block_stops_compaction_and_nothing_is_lost(
+    disk: SimulatedDisk, scribe: Any, open_store: Any
+) -> None:
+    async with open_store(JournalStore(ROOT, disk=disk, segment_bytes=4096)) as store:
+        await fill(store, scribe)
+        await trim(store, scribe, "session-0", scribe.logs["session-0"].head)
+        path = ROOT / "segments" / "00000001.log"
+        damaged = bytearray(disk.files()[path])
+        for offset in range(200, len(damaged)):
+            damaged[offset] ^= 1
+        disk.put(path, bytes(damaged))
+
+        with pytest.raises(CorruptLog, match=r"00000001\.log"):
+            await store.compact()
+
+        assert disk.files()[path] == damaged
+        page = await store.read("session-1", limit=5, backwards=True)
+        assert len(page.events) == 5
+
+
+@pytest.mark.parametrize(
+    ("sizes", "live", "groups"),
+    [
+        ([], [], []),
+        ([100, 100], [100, 60], []),
+        ([100, 100], [40, 100], [(0, 1)]),
+        ([100, 100], [40, 40], [(0, 2)]),
+        ([100, 100, 100], [40, 40, 40], [(0, 2), (2, 3)]),
+        ([20, 20, 20], [20, 20, 20], [(0, 3)]),
+        ([20, 100, 20], [20, 100, 20], []),
+        ([20, 100], [20, 0], [(0, 2)]),
+        ([500], [200], [(0, 1)]),
+    ],
+)
+def test_a_group_is_dead_enough_or_several_small_and_fits_into_one_segment(
+    sizes: list[int], live: list[int], groups: list[tuple[int, int]]
+) -> None:
+    assert plan(sizes, live, ratio=0.5, segment_bytes=100) == groups
