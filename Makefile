@@ -30,6 +30,7 @@ check: $(INSTALLED) $(TYPES) ## format, lint, types, project rules, coverage of 
 	@$(BIN)/ruff check $(CODE)
 	@MYPYPATH=build/types $(BIN)/mypy -p moorage
 	@MYPYPATH=build/types $(BIN)/mypy tests/typing
+	@MYPYPATH=build/types:. $(BIN)/mypy --explicit-package-bases benchmarks tests/rules
 	@$(BIN)/python -m pytest -q tests/rules
 	@$(BIN)/python tests/rules/mirror_coverage.py
 

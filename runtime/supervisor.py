@@ -31,7 +31,7 @@ from .sessions import DrainReport
 from .tail import TailStatistics
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Mapping
 
     from .agents import Agent
     from .commands import Answer, Command
@@ -116,7 +116,7 @@ class Supervisor:
             metadata=check_metadata(metadata),
             summary=check_summary(summary),
         )
-        await self._store.hand_over(id, command)
+        await self._hand_over(id, command)
         return self._handle(id)
 
     def _handle(self, session_id: str) -> Session:
@@ -124,7 +124,7 @@ class Supervisor:
             self._log,
             session_id,
             self._limits,
-            self._store.hand_over,
+            self._hand_over,
             self._env.time_ns,
             self._agents.__contains__,
         )
@@ -141,12 +141,12 @@ class Supervisor:
         """Cancel what runs and forget everything but the last seq. True if there was such a
         session; deleting again is no error."""
         check_session_id(session_id)
-        return bool(await self._store.hand_over(session_id, commands.DeleteSession()))
+        return bool(await self._hand_over(session_id, commands.DeleteSession()))
 
     async def unquarantine(self, session_id: str) -> bool:
         """Try a quarantined session again. True if it was quarantined."""
         check_session_id(session_id)
-        return bool(await self._store.hand_over(session_id, commands.LiftQuarantine()))
+        return bool(await self._hand_over(session_id, commands.LiftQuarantine()))
 
     async def run_once(
         self,
@@ -163,6 +163,12 @@ class Supervisor:
         completed = outcome.state is RunState.COMPLETED
         await session.close(outcome="completed" if completed else "failed")
         return outcome
+
+    def _hand_over(self, session_id: str, command: Command) -> Awaitable[Answer]:
+        """The one seam to whoever owns the session; closed once this supervisor has left."""
+        if self._log.left:
+            raise AdmissionClosed("the supervisor", reason="closed")
+        return self._store.hand_over(session_id, command)
 
     # ---- the owner's door ----
 

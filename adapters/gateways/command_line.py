@@ -36,13 +36,23 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+# The variable is read by the option before the command only, or it would beat that option.
 DataDirectory = Annotated[
     Path | None,
     typer.Option(
         "--data",
         metavar="DIR",
+        help=f"Where the journal is (or {data_directory.VARIABLE} says it).",
+        show_default=str(data_directory.DEFAULT),
+    ),
+]
+DataDirectoryBefore = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        metavar="DIR",
         envvar=data_directory.VARIABLE,
-        help="Where the journal is.",
+        help="Where the journal is; may stand behind the command, too.",
         show_default=str(data_directory.DEFAULT),
     ),
 ]
@@ -59,7 +69,7 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def moorage(
     context: typer.Context,
-    data: DataDirectory = None,
+    data: DataDirectoryBefore = None,
     version: Annotated[
         bool,
         typer.Option(

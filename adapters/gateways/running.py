@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import signal
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
 from moorage.adapters.sinks import renderer
 from moorage.adapters.sinks.rendering import describe_output
-from moorage.runtime import InvalidArgument, QueueFull, RunState, open_supervisor
+from moorage.runtime import InvalidArgument, QueueFull, RunState, StoreFailed, open_supervisor
 from moorage.runtime.events import RUN_TERMINAL_TYPES
 from moorage.runtime.runs import OnInterrupt, outcome_of
 
@@ -64,7 +65,7 @@ async def run_inputs(store: JournalStore, agent: Agents, order: Order) -> int:
     the journal.
     """
     async with trio.open_nursery() as watching:
-        await watching.start(_watch_sigterm)
+        await watching.start(_watch_signals)
         outcomes = await _run(store, agent, order)
         watching.cancel_scope.cancel()
     if order.as_json:
@@ -75,21 +76,21 @@ async def run_inputs(store: JournalStore, agent: Agents, order: Order) -> int:
     return 0 if completed else EXIT_FAILED
 
 
-async def _watch_sigterm(task_status: trio.TaskStatus[None]) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM) as signals:
+async def _watch_signals(task_status: trio.TaskStatus[None]) -> None:
+    """End the command in order: a KeyboardInterrupt of Python's own could hit any task. It is
+    what a second Ctrl-C gives."""
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         task_status.started()
-        async for _ in signals:
-            raise Terminated
+        async for number in signals:
+            raise KeyboardInterrupt if number == signal.SIGINT else Terminated
 
 
 async def _run(store: JournalStore, agent: Agents, order: Order) -> list[RunOutcome]:
+    await _tell_of_unfinished(store, order.session_id)
     async with open_supervisor(store, agent) as supervisor:
         session = await supervisor.session(order.session_id, slots=order.slots)
-        await _tell_of_others(supervisor, session.id)
         status = await session.status()
         older = {*status.running, *status.queued, *status.waiting}
-        if older:
-            note(f"{len(older)} unfinished runs of session {session.id!r} go on first")
         rendering = None if order.format is None else renderer(order.format, color=in_color())
         runs: list[Run] = []
         async with trio.open_nursery() as nursery:
@@ -98,12 +99,20 @@ async def _run(store: JournalStore, agent: Agents, order: Order) -> list[RunOutc
         return [ended[run.id] for run in runs]
 
 
-async def _tell_of_others(supervisor: Any, session_id: str) -> None:
-    others = [
-        info.id
-        async for info in supervisor.sessions()
-        if info.needs_worker and info.id != session_id
-    ]
+async def _tell_of_unfinished(store: JournalStore, session_id: str | None) -> None:
+    """Say what else will go on, as it was left; a supervisor recovers every session."""
+    if not store.path.exists():
+        return
+    with suppress(StoreFailed):  # no journal yet, or what opening it will say, too
+        async with store.reading() as reader:
+            waiting = {info.id: info.active async for info in reader.sessions(needs_worker=True)}
+            mine = waiting.pop(session_id or "", 0)
+            _tell(session_id, mine, list(waiting))
+
+
+def _tell(session_id: str | None, mine: int, others: list[str]) -> None:
+    if mine:
+        note(f"{mine} unfinished runs of session {session_id!r} go on first")
     if others:
         names = ", ".join(map(repr, others[:3])) + (", ..." if len(others) > 3 else "")
         note(f"{len(others)} other sessions have unfinished runs, which go on too: {names}")

@@ -95,8 +95,7 @@ class CommitLoop:
 
     async def append(self, changes: list[Change], blocks: list[bytes]) -> None:
         """Commit these blocks in one frame. Cannot be cancelled once it has begun."""
-        if self.poison is not None:
-            raise _again(self.poison, written=False)
+        self._check()
         task = trio.lowlevel.current_task()
         pending = Pending(changes, blocks, sum(map(len, blocks)), task)
         self._pending.append(pending)
@@ -104,6 +103,12 @@ class CommitLoop:
         await trio.lowlevel.wait_task_rescheduled(_never_aborted)
         if pending.error is not None:
             raise pending.error
+
+    def _check(self) -> None:
+        if self.poison is not None:
+            raise _again(self.poison, written=False)
+        if self._stopping:
+            raise StoreFailed("the journal is closed", written=False)
 
     def wake(self) -> None:
         if self._idle is not None:
@@ -126,6 +131,7 @@ class CommitLoop:
 
     async def settle(self) -> None:
         """Return when everything that is on its way now has succeeded or failed."""
+        self._check()
         pending = Pending([], [], 0, trio.lowlevel.current_task())
         self._pending.append(pending)
         self.wake()
@@ -144,6 +150,7 @@ class CommitLoop:
                 error.append(problem)
             done.set()
 
+        self._check()
         self._errands.append(run)
         self.wake()
         with trio.CancelScope(shield=True):

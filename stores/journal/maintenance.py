@@ -193,6 +193,10 @@ class Maintenance:
 
     async def close(self) -> None:
         """Attest everything, so that the next opening replays nothing. Raises OSError."""
+        async with self.changing:
+            await self._close()
+
+    async def _close(self) -> None:
         opened = self._opened
         if self._commits.poison is not None:
             return
@@ -270,7 +274,8 @@ class Maintenance:
 
 
 async def in_thread(work: Callable[[], T]) -> T:
-    # what has begun to change files is always waited for
+    # What has begun to change files is always waited for. It has a limiter of its own: the
+    # threads of trio's default one may all be waiting for the store.
     with trio.CancelScope(shield=True):
-        return await trio.to_thread.run_sync(work)
+        return await trio.to_thread.run_sync(work, limiter=trio.CapacityLimiter(1))
     raise AssertionError("a shielded scope was cancelled")

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 MAGIC = b"MOORMAN\0"
 MANIFEST_BYTES_MAX = 2**28
 _HEADER = struct.Struct("<8sIII")
+_CHECKED = struct.Struct("<II")
 _SEED = 0x6D616E69
 
 
@@ -91,11 +92,15 @@ class Layout:
         return self.directories / f"{number:08d}"
 
 
+def _checksum(version: int, body: bytes) -> int:
+    return zlib.crc32(body, zlib.crc32(_CHECKED.pack(version, len(body)), _SEED))
+
+
 def encode_manifest(manifest: Manifest) -> bytes:
     fields: dict[str, Any] = attrs.asdict(manifest, recurse=False)
     fields["segments"] = [list(attrs.astuple(segment)) for segment in manifest.segments]
     body = codec.pack(fields, "manifest")
-    checksum = zlib.crc32(body, zlib.crc32(len(body).to_bytes(4, "little"), _SEED))
+    checksum = _checksum(FORMAT_VERSION, body)
     return _HEADER.pack(MAGIC, FORMAT_VERSION, len(body), checksum) + body
 
 
@@ -108,8 +113,7 @@ def decode_manifest(data: bytes, *, file: str) -> Manifest:
         raise CorruptLog(file=file, offset=0, reason="this is no manifest")
     check_version(version, file=file)
     body = data[_HEADER.size :]
-    seed = zlib.crc32(length.to_bytes(4, "little"), _SEED)
-    if len(body) != length or zlib.crc32(body, seed) != checksum:
+    if len(body) != length or _checksum(version, body) != checksum:
         raise CorruptLog(file=file, offset=_HEADER.size, reason="the checksum does not match")
     try:
         fields = codec.unpack(body)

@@ -128,7 +128,9 @@ class JournalReader(ReadingSide):
     async def load(self) -> None:
         """Take everything from the files again. Raises CorruptLog and StoreFailed."""
         try:
-            loaded = await trio.to_thread.run_sync(_load, self._disk, self._layout)
+            loaded = await trio.to_thread.run_sync(
+                _load, self._disk, self._layout, limiter=trio.CapacityLimiter(1)
+            )
             if self._durable_file is None and loaded.durable is not None:
                 self._durable_file = self._disk.open(self._layout.durable)
         except OSError as error:

@@ -22,6 +22,7 @@ from .gather import checked_block
 from .index import MemoryIndex
 from .manifest import Segment
 from .recovery import new_segment
+from .sealed import Row, SealedIndex
 from .sealing import SealedWriter, SessionBlocks, merged_keys, merged_runs
 
 if TYPE_CHECKING:

@@ -89,7 +89,8 @@ class JournalStore(ReadingSide):
                 self._layout,
                 owner=owner,
                 synced=self._durability is Durability.COMMIT,
-            )
+            ),
+            limiter=trio.CapacityLimiter(1),
         )
         try:
             self._begin(opened, deliver)

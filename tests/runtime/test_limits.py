@@ -39,7 +39,9 @@ def test_a_count_is_a_whole_number(name: str) -> None:
 @pytest.mark.parametrize("name", TIMES)
 def test_a_time_may_be_fractional_whole_or_infinite(name: str) -> None:
     for value in (1, 0.75, math.inf):
-        assert value == getattr(SupervisorLimits(**{name: value}), name)
+        limits = attrs.evolve(SupervisorLimits(), **{name: value})
+
+        assert value == getattr(limits, name)
 
 
 def test_at_least_one_run_must_be_able_to_run() -> None:

@@ -71,18 +71,6 @@ async def test_a_store_that_is_not_open_fails_every_call() -> None:
         store.sessions()
 
 
-async def test_a_reader_works_before_beside_and_after_its_owner() -> None:
-    store = MemoryStore()
-    async with store.reading() as reader:
-        assert await reader.info("a") is None
-        async with opened(lambda: store):
-            await (await Author.of(store, "a")).write(note(1))
-            assert await numbers(reader, "a") == [(1, 1)]
-        assert await numbers(reader, "a") == [(1, 1)]
-    with pytest.raises(StoreFailed):
-        await reader.info("a")
-
-
 async def test_what_the_block_raises_leaves_bare() -> None:
     problem = KeyError("mine")
     with pytest.raises(KeyError) as caught:

@@ -176,7 +176,9 @@ def test_what_is_given_out_shares_nothing_with_what_is_kept() -> None:
     metadata = {"nested": {"depth": 1}}
     runs = {"queued": 1}
     log = MemoryLog("a", head_seq=0, info=_info(tags=tags, metadata=metadata, runs=runs))
-    tags["tenant"] = metadata["nested"]["depth"] = runs["queued"] = "changed"  # type: ignore[assignment]
+    tags["tenant"] = "changed"
+    metadata["nested"]["depth"] = 2
+    runs["queued"] = 2
     log.info().metadata["nested"]["depth"] = "changed"
     log.info().tags["tenant"] = "changed"
 

@@ -185,7 +185,7 @@ def drop(number):
         (change(3, data={"$bytes": "?"}), "line 4"),
         (change(3, data={}), "line 4: run_started cannot follow here"),
         (change(3, type="run_completed"), "line 4: run_completed cannot follow here"),
-        (change(1, type="note"), "cannot follow here"),
+        (change(1, type="note"), "no session_opened"),
         (change(5, type="\x07"), "line 6: event type must not contain"),
         (change(5, data=5), None),
     ],

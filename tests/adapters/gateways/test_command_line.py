@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+MOORAGE = str(Path(sys.executable).with_name("moorage"))
+COMMANDS = (
+    "demo", "run", "sessions", "status", "events", "export", "import", "delete", "verify",
+    "salvage", "compact",
+)  # fmt: skip
+
+
+def test_the_installed_command_tells_its_version():
+    done = subprocess.run([MOORAGE, "--version"], capture_output=True, text=True, check=True)
+
+    assert (done.stdout, done.stderr) == (f"moorage {importlib.metadata.version('moorage')}\n", "")
+
+
+def test_help_names_every_command(moorage):
+    text = moorage("--help").stdout
+
+    assert [command for command in COMMANDS if f" {command} " not in text] == []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(moorage, command):
+    assert "Usage:" in moorage(command, "-h").stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["unknown"], ["status"], ["sessions", "--tag", "x"], ["events", "a", "--nonsense"]],
+)
+def test_usage_errors_exit_with_two(moorage, arguments):
+    result = moorage(*arguments, code=2)
+
+    assert result.stdout == ""
+    assert not moorage.data.exists()
+
+
+def test_the_directory_may_stand_before_and_behind_the_command(filled, moorage, monkeypatch):
+    elsewhere = ["--data", str(filled.data)]
+    here = type(filled)(Path("nowhere"))
+
+    assert here(*elsewhere, "sessions").stdout == filled("sessions").stdout
+    assert here("sessions", *elsewhere).stdout == filled("sessions").stdout
+
+
+def test_without_a_directory_it_is_moorage_data_in_the_current_one(tmp_path):
+    environment = {name: value for name, value in os.environ.items() if name != "MOORAGE_DATA"}
+    for arguments in (["run", "-s", "a", "--agent", "echo", "x"], ["status", "a"]):
+        subprocess.run(
+            [MOORAGE, *arguments], cwd=tmp_path, env=environment, check=True, capture_output=True
+        )
+
+    assert (tmp_path / "moorage-data").is_dir()
+
+
+def test_a_reader_that_goes_away_ends_it_quietly(moorage, start):
+    async def talk(request, context):
+        for number in range(20_000):
+            await context.emit("message_streamed", {"delta": f"{number}\n"})
+
+    async def work(supervisor):
+        await (await supervisor.session("a")).execute("x")
+
+    moorage.fill(work, talk)
+    process = start("-m", "moorage.adapters.gateways", "events", "a", "--data", str(moorage.data))
+    process.stdout.readline()
+    process.stdout.close()
+
+    _, errors = process.stderr.read(), process.wait()
+    assert (process.returncode, _) == (141, "")
+    assert errors == 141
+
+
+def test_ctrl_c_ends_following_quietly(moorage, owner, start):
+    process = start(
+        "-m", "moorage.adapters.gateways", "events", "live", "-f", "--data", str(moorage.data)
+    )
+    for _ in range(4):
+        process.stdout.readline()
+
+    process.send_signal(2)
+
+    assert process.communicate() == ("", "")
+    assert process.returncode == 130
+    owner.tell("still there")
+    owner.stop()
+
+
+def test_full_disks_under_the_output_are_told(filled):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [MOORAGE, "sessions", "--data", str(filled.data)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr

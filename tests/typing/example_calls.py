@@ -1,0 +1,144 @@
+"""Calls as users write them. Never run: ``make check`` type-checks this file, strictly.
+
+A line with ``type: ignore[...]`` shows a mistake that the types must catch: when they no longer
+do, the unused comment is an error.
+"""
+
+from __future__ import annotations
+
+from typing import Any, assert_type
+
+from moorage.adapters.agents import ProcessAgent, ScriptedAgent
+from moorage.runtime import (
+    DrainReport,
+    Event,
+    Run,
+    RunContext,
+    RunOutcome,
+    RunRequest,
+    RunState,
+    Session,
+    SessionInfo,
+    SessionState,
+    SessionStatus,
+    Subscription,
+    Supervisor,
+    SupervisorLimits,
+    open_reader,
+    open_supervisor,
+)
+from moorage.stores import Durability, JournalStore, MemoryStore
+
+
+async def agent(request: RunRequest, context: RunContext) -> object:
+    assert_type(request.session_id, str)
+    assert_type(request.attempt, int)
+    assert_type(request.key, str | None)
+    assert_type(context.run_id, str)
+    await context.emit("message_streamed", {"delta": "Hel"})
+    context.emit_nowait("message_streamed", {"delta": "lo"}, metadata={"provider": "x"})
+    await context.flush()
+    approved: Any = await context.park("approval", {"question": "go on?"})
+    return {"content": "Hello", "approved": approved}
+
+
+def blocking_agent(request: RunRequest, context: RunContext) -> object:
+    return None
+
+
+async def opening() -> None:
+    limits = SupervisorLimits(runs_queued_max=10, idle_seconds=1.5)
+    SupervisorLimits(10)  # type: ignore[misc, call-arg, unused-ignore]
+    async with open_supervisor(JournalStore("data"), agent, limits=limits) as supervisor:
+        assert_type(supervisor, Supervisor)
+    async with open_supervisor(MemoryStore(), {"chat": agent, "job": ScriptedAgent()}):
+        pass
+    store = JournalStore("data", durability=Durability.COMMIT)
+    async with open_supervisor(store, ProcessAgent(["cat"])) as supervisor:
+        assert_type(await supervisor.drain(timeout_seconds=30, queued="keep"), DrainReport)
+        await supervisor.drain(queued="drop")  # type: ignore[arg-type]
+    open_supervisor(MemoryStore(), blocking_agent)  # type: ignore[arg-type]
+
+
+async def sessions(supervisor: Supervisor) -> None:
+    session = await supervisor.session("user-42", slots=2, tags={"tenant": "acme"}, metadata={})
+    assert_type(session, Session)
+    await supervisor.session()
+    await supervisor.session("user-42", mode="resume")
+    await supervisor.session("user-42", mode="reuse")  # type: ignore[arg-type]
+    await supervisor.session("user-42", "resume")  # type: ignore[misc, call-arg, unused-ignore]
+    async for info in supervisor.sessions(prefix="user-", tags=None):
+        assert_type(info, SessionInfo)
+        assert_type(info.state, SessionState)
+    await supervisor.delete_session("user-41")
+    assert_type(await supervisor.run_once({"messages": []}), RunOutcome)
+
+
+async def runs(session: Session) -> None:
+    run = await session.submit(
+        {"messages": [{"role": "user", "content": "hello"}]},
+        key="msg-17",
+        agent="chat",
+        timeout_seconds=120,
+        on_interrupt="requeue",
+        attempts_max=2,
+    )
+    assert_type(run, Run)
+    await session.submit(None, on_interrupt="retry")  # type: ignore[arg-type]
+    outcome = await run.wait()
+    assert_type(outcome, RunOutcome)
+    assert_type(outcome.state, RunState)
+    outcome.unwrap()
+    outcome.output = None  # type: ignore[misc]
+    if outcome.error is not None:
+        assert_type(outcome.error.code, str)
+        assert_type(outcome.error.retryable, bool)
+    assert_type(await run.cancel(reason="user pressed stop"), bool)
+    assert_type(await run.status(), RunState)
+    assert_type(await session.wait(run.id, timeout_seconds=30), RunOutcome)
+    assert_type(await session.execute({"messages": []}, key="msg-18"), RunOutcome)
+    assert_type(await session.cancel(run.id), bool)
+    assert_type(await session.answer(run.id, "approval", True), bool)
+    assert_type(session.run(run.id), Run)
+
+
+async def events(session: Session) -> None:
+    async with session.subscribe(after=0, types={"message_streamed"}, run_id=None) as events:
+        assert_type(events, Subscription)
+        async for event in events:
+            assert_type(event, Event)
+            assert_type(event.seq, int)
+            assert_type(event.run_id, str | None)
+            event.seq = 1  # type: ignore[misc]
+    async with session.subscribe(after="head", name="mailer") as events:
+        async for batch in events.batches():
+            assert_type(batch, list[Event])
+            await events.ack(batch[-1])
+    session.subscribe(after="tail")  # type: ignore[arg-type]
+    page = await session.events(after=0, limit=100, wait_seconds=20)
+    assert_type(page, list[Event])
+    assert_type(await session.append("message_received", {"content": "hi"}), Event)
+    assert_type(await session.trim(before=page[0].seq), int)
+
+
+async def managing(session: Session) -> None:
+    assert_type(await session.status(), SessionStatus)
+    assert_type(await session.info(), SessionInfo)
+    await session.configure(slots=4)
+    await session.pause()
+    await session.resume()
+    await session.wait_idle(timeout_seconds=30)
+    assert_type(await session.drain(timeout_seconds=30, queued="finish"), DrainReport)
+    await session.close(outcome="completed", reason="done", force=True)
+    await session.reopen()
+
+
+async def reading() -> None:
+    async with open_reader(JournalStore("data")) as reader:
+        session = reader.session("user-42")
+        async with session.subscribe(after=0) as events:
+            async for event in events:
+                assert_type(event, Event)
+        await session.submit({})  # type: ignore[attr-defined]
+        async for info in reader.sessions():
+            assert_type(info, SessionInfo)
