@@ -15,6 +15,12 @@ import attrs
 Data = Any
 """Plain msgpack: None, bool, int (64 bits), float, str, bytes, list, and dict with str keys."""
 
+
+def same_data(one: Data, other: Data) -> bool:
+    """Whether two values are the same data; unlike ``==``, NaN is the same as NaN."""
+    return bool(one == other) or repr(one) == repr(other)
+
+
 SESSION_TYPES = frozenset(
     {
         "session_opened",

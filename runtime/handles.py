@@ -22,7 +22,7 @@ from .arguments import (
 )
 from .codec import private_copy
 from .errors import InvalidArgument, KeyConflict, UnknownRun
-from .events import STATE_TYPES
+from .events import STATE_TYPES, same_data
 from .identifiers import check_name, sortable_id
 from .reading import SessionReader
 from .runs import RunState, outcome_of
@@ -125,7 +125,7 @@ class Session(SessionReader):
             if known is not None:
                 stored = await self._log.store.find_run(self._id, known)
                 if stored is not None:
-                    if stored.submitted.data["input"] != command.input:
+                    if not same_data(stored.submitted.data["input"], command.input):
                         raise KeyConflict(self._id, key=key, run_id=known)
                     return Run(self, known, key)
             run_id = await self._hand_over(self._id, _checked(command, checked_at))

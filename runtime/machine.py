@@ -32,7 +32,7 @@ from .errors import (
     UnknownRun,
     UnknownSession,
 )
-from .events import Event
+from .events import Event, same_data
 from .run_decisions import RunDecisions, run_event
 from .runs import RunState
 from .sessions import SessionState, SessionStatus
@@ -130,7 +130,7 @@ class SessionMachine(RunDecisions):
         """The unfinished run that has the command's key; raises KeyConflict."""
         for run in self.image.runs.values():
             if run.key == command.key:
-                if run.input != command.input:
+                if not same_data(run.input, command.input):
                     raise KeyConflict(self.image.session_id, key=run.key or "", run_id=run.run_id)
                 return run.run_id
         return None

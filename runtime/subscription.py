@@ -155,12 +155,12 @@ class Subscription:
         """What is new, at least one event. Raises StopAsyncIteration at the end."""
         if not self._entered and not self._ended:
             raise InvalidArgument("enter the subscription first: async with session.subscribe(...)")
-        waited = False
+        waited = skip_tail = False
         log = self._log
         while not self._ended:
             before = self._cursor
             try:
-                events = await self._read()
+                events = await self._read(skip_tail=skip_tail)
             except StoreFailed:
                 if log.left:
                     break
@@ -175,6 +175,10 @@ class Subscription:
                 raise StoreFailed(log.failure.message, poisoned=True)
             if log.left or await self._run_is_over():
                 break
+            if waited and not skip_tail:
+                skip_tail = True  # what woke us may be in the log and not in the cache
+                continue
+            skip_tail = False
             if waited:
                 # woken, and nothing there: what it was may be known only in a moment
                 await log.wait_news(self._session_id, after=self._cursor)
@@ -186,9 +190,11 @@ class Subscription:
             await trio.lowlevel.checkpoint()
         raise StopAsyncIteration
 
-    async def _read(self) -> list[Event]:
+    async def _read(self, *, skip_tail: bool) -> list[Event]:
         """Read on from the cursor and move it; an empty list may mean that all was filtered."""
-        events = self._log.tail.read(self._session_id, self._cursor, BATCH_EVENTS_MAX)
+        events = None
+        if not skip_tail:
+            events = self._log.tail.read(self._session_id, self._cursor, BATCH_EVENTS_MAX)
         if events is not None:
             if not events:
                 return events

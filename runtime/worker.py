@@ -150,6 +150,11 @@ class Worker:
             except BaseException as error:
                 failure = error
                 self._refuse_taken(error)
+                # the tasks may take long to end: until then, too, readers go to the store
+                self._env.tail.drop(self.session_id)
+                self._env.recent.disown(self.session_id)
+            # agents may take their time to end, and readers must not wait for what is not fed
+            self._env.tail.drop(self.session_id)
             # left alone, only a deletion has executions: they end without being recorded
             self._slots.abandon()
             nursery.cancel_scope.cancel()

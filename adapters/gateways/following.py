@@ -8,7 +8,7 @@ from moorage.adapters.sinks import renderer
 from moorage.runtime import CursorExpired, open_reader
 
 from .frame import note, write_soon
-from .tables import in_color
+from .tables import in_color, terminal_width
 
 if TYPE_CHECKING:
     from moorage.adapters.sinks import Format, Renderer
@@ -33,7 +33,7 @@ async def show_events(
 
     ``after`` None begins at the oldest event that is kept, ``last`` that many before the head.
     """
-    rendering = renderer(format, color=in_color())
+    rendering = renderer(format, color=in_color(), width=terminal_width())
     async with open_reader(store) as reader:
         session = reader.session(session_id)
         start = await _start(session, after, last, types, run_id)

@@ -16,7 +16,7 @@ from moorage.runtime.events import RUN_TERMINAL_TYPES
 from moorage.runtime.runs import OnInterrupt, outcome_of
 
 from .frame import EXIT_FAILED, Terminated, note, write, write_soon
-from .tables import in_color, show_json, show_table
+from .tables import in_color, show_json, show_table, terminal_width
 
 if TYPE_CHECKING:
     from moorage.adapters.sinks import Renderer
@@ -91,7 +91,11 @@ async def _run(store: JournalStore, agent: Agents, order: Order) -> list[RunOutc
         session = await supervisor.session(order.session_id, slots=order.slots)
         status = await session.status()
         older = {*status.running, *status.queued, *status.waiting}
-        rendering = None if order.format is None else renderer(order.format, color=in_color())
+        rendering = (
+            None
+            if order.format is None
+            else renderer(order.format, color=in_color(), width=terminal_width())
+        )
         runs: list[Run] = []
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_submit_all, session, order, runs)

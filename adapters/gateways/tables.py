@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from moorage.adapters.sinks.reversible_json import to_json
 from moorage.adapters.sinks.text import one_line
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -18,6 +19,8 @@ from .frame import write
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+COLUMN_CELLS_MIN = 8
+"""A column that may be cut gets no narrower; the terminal breaks lines beyond that."""
 STATE_STYLES = {
     "open": "green",
     "paused": "yellow",
@@ -42,6 +45,12 @@ def in_color() -> bool:
     return console.is_terminal and not console.no_color and console.color_system is not None
 
 
+def terminal_width() -> int | None:
+    """How many characters a line of standard output has; None if it is no terminal."""
+    console = standard_output()
+    return console.width if console.is_terminal else None
+
+
 def show_json(value: Any) -> None:
     """Write one JSON document; bytes, NaN and large integers as reversible_json says."""
     document = to_json(value)
@@ -57,22 +66,22 @@ def show_table(
     full: Sequence[str] = (),
 ) -> None:
     """Write a table. ``numbers`` are the columns to align right, ``states`` the one to color,
-    ``full`` those that are never cut. In a pipe nothing is cut."""
+    ``full`` others that are never cut. In a pipe nothing is cut."""
+    full = [*full, *numbers, *([] if states is None else [states])]
     clean = [[one_line(cell) for cell in row] for row in rows]
     console = standard_output()
     if not console.is_terminal:
         write(_plain(headings, clean, numbers))
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for heading in headings:
+    widths = _fitting(headings, clean, full, console.width - 3 * len(headings) - 2)
+    for heading, width in zip(headings, widths, strict=True):
         table.add_column(
             heading,
             justify="right" if heading in numbers else "left",
-            no_wrap=True,
+            no_wrap=heading not in full,
             overflow="fold" if heading in full else "ellipsis",
-            min_width=max((len(row[headings.index(heading)]) for row in clean), default=0)
-            if heading in full
-            else None,
+            width=width,
         )
     for row in clean:
         table.add_row(
@@ -82,6 +91,22 @@ def show_table(
             )
         )
     console.print(table)
+
+
+def _fitting(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], full: Sequence[str], room: int
+) -> list[int]:
+    """Column widths that fit, taken from the widest column that may be cut; rich would take from
+    all of them."""
+    lines = [headings, *rows]
+    widths = [max(cell_len(line[index]) for line in lines) for index in range(len(headings))]
+    cuttable = [index for index, heading in enumerate(headings) if heading not in full]
+    while sum(widths) > room and cuttable:
+        widest = max(cuttable, key=widths.__getitem__)
+        if widths[widest] <= COLUMN_CELLS_MIN:
+            break
+        widths[widest] -= 1
+    return widths
 
 
 def _plain(headings: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from moorage.runtime.errors import InvalidArgument
 from moorage.runtime.events import RUN_TERMINAL_TYPES, SESSION_TYPES
 
 from .reversible_json import dump_line, event_to_json
-from .text import clock, flowing, one_line, pretty, summary, timestamp
+from .text import clock, flowing, one_line, pretty, shorten, summary, timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,6 +27,8 @@ FORMATS: tuple[Format, ...] = ("compact", "verbose", "jsonl")
 _RUN_CHARS = 6
 """Of a run's id, from its random end: enough to tell runs of a screen apart."""
 _SUMMARY_CHARS = 200
+_PREFIX_CHARS = 48
+"""Of a compact line before its summary."""
 _SECOND_NS = 1_000_000_000
 
 
@@ -42,13 +44,16 @@ class Renderer(Protocol):
         ...
 
 
-def renderer(format: str, *, color: bool = False, zone: tzinfo | None = None) -> Renderer:
-    """A renderer by the name of its format. Times are in ``zone`` (None: local time).
+def renderer(
+    format: str, *, color: bool = False, zone: tzinfo | None = None, width: int | None = None
+) -> Renderer:
+    """A renderer by the name of its format. Times are in ``zone`` (None: local time); compact
+    lines are cut to ``width`` characters, except streamed text.
 
     Raises InvalidArgument for an unknown format.
     """
     if format == "compact":
-        return CompactRenderer(color=color, zone=zone)
+        return CompactRenderer(color=color, zone=zone, width=width)
     if format == "verbose":
         return VerboseRenderer(color=color, zone=zone)
     if format == "jsonl":
@@ -68,6 +73,7 @@ class JsonLinesRenderer:
 
 _DIM = "2"
 _CODES = {
+    "message_streamed": _DIM,
     "run_completed": "32",
     "run_failed": "31",
     "run_timed_out": "31",
@@ -97,10 +103,13 @@ class _Paint:
 
 
 class CompactRenderer:
-    """``seq time type run summary``; the deltas of a run flow on in one line."""
+    """``seq time run type summary``; the deltas of a run flow on in one line."""
 
-    def __init__(self, *, color: bool = False, zone: tzinfo | None = None) -> None:
+    def __init__(
+        self, *, color: bool = False, zone: tzinfo | None = None, width: int | None = None
+    ) -> None:
         self._paint = _Paint(color)
+        self._room = _SUMMARY_CHARS if width is None else max(width - _PREFIX_CHARS, 20)
         self._zone = zone
         self._flowing: str | None = None
         self._open = False
@@ -114,7 +123,7 @@ class CompactRenderer:
                     self._flow(event, delta, parts)
                     continue
             self._close(parts)
-            text = _describe(event)
+            text = shorten(_describe(event), self._room)
             parts.append(f"{self._begin(event)} {text}".rstrip() + "\n")
         return "".join(parts)
 

@@ -34,9 +34,11 @@ def find_recent_run(view: View, run_id: str) -> tuple[int, int]:
 
 
 def may_have_ended(view: View, run_id: str, *, after: int) -> bool:
-    """Whether the run's last event may be behind ``after``, as far as memory can tell."""
+    """Whether the run has ended, or may have ended behind ``after`` where only files know."""
     if find_recent_run(view, run_id)[1]:
         return True
+    if view.head <= after:
+        return False
     parts = view.memory_parts()
     return not parts or parts[-1].first_seq > after + 1
 

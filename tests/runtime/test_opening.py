@@ -172,7 +172,8 @@ async def test_subscribers_and_waiters_outside_the_block_end_when_it_is_left(
         ended.append("waiter")
 
     async def poll(session, head_seq):
-        await session.events(after=head_seq, wait_seconds=10_000)
+        with pytest.raises(StoreFailed):
+            await session.events(after=head_seq, wait_seconds=10_000)
         ended.append("poll")
 
     async with trio.open_nursery() as nursery:

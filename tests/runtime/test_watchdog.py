@@ -25,7 +25,7 @@ async def test_an_agent_that_blocks_the_loop_is_reported_with_its_run():
     async with open_supervisor(MemoryStore(), blocks_the_loop, limits=limits) as supervisor:
         session = await supervisor.session("s")
         quick = await session.execute(0)
-        blocking = await session.execute(0.2)
+        blocking = await session.execute(0.3)
         events = await session.events()
         statistics = supervisor.statistics()
 
@@ -41,8 +41,8 @@ async def test_a_loop_that_somebody_else_blocks_is_counted_for_no_run():
     reports = []
     watchdog = Watchdog(0.02, lambda execution, seconds: reports.append((execution, seconds)))
     watchdog.start()
-    time.sleep(0.1)  # noqa: ASYNC251 - blocking is what is tested
     while not reports:
+        time.sleep(0.1)  # noqa: ASYNC251 - blocking is what is tested
         await trio.sleep(0.01)
     watchdog.stop()
 

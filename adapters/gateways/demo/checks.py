@@ -108,6 +108,7 @@ def acknowledged_events(evidence: Evidence) -> Finding:
 
 
 def contiguous(evidence: Evidence) -> Finding:
+    """1, 2, 3, ... in each session."""
     problems = []
     for session_id, events in evidence.logs.items():
         for expected, event in enumerate(events, 1):
@@ -182,6 +183,7 @@ def in_order(evidence: Evidence) -> Finding:
 
 
 def slots_kept(evidence: Evidence) -> Finding:
+    """Promise 2: what runs at once, counted from the log."""
     problems = []
     most = 0
     for session_id, events in evidence.logs.items():

@@ -49,12 +49,17 @@ class Connection:
                 await self._lines.send({"id": number, **request})
                 answer: dict[str, Any] = await self._lines.receive()
             except PeerGone:
-                await self._lines.aclose()
-                self._lines = None
+                await self.aclose()
                 raise
         if "error" in answer:
             raise RuntimeError(f"{request['op']} was refused: {answer['message']}")
         return answer
+
+    async def aclose(self) -> None:
+        """Let it go; asking again makes another one."""
+        lines, self._lines = self._lines, None
+        if lines is not None:
+            await lines.aclose()
 
 
 async def connect_patiently(path: str) -> Lines:
@@ -96,6 +101,12 @@ class Client:
 
     async def submit_all(self, session_id: str) -> None:
         connection = Connection(str(self.places.socket))
+        try:
+            await self._submit_until_finishing(connection, session_id)
+        finally:
+            await connection.aclose()
+
+    async def _submit_until_finishing(self, connection: Connection, session_id: str) -> None:
         number = 0
         while not self.finishing:
             if len(self._unfinished[session_id]) >= UNFINISHED_MAX:
@@ -160,6 +171,8 @@ class Client:
                 while True:
                     await self._receive(lines, session_id)
             except PeerGone:
+                pass  # the service died: it will be back
+            finally:
                 await lines.aclose()
 
     async def _receive(self, lines: Lines, session_id: str) -> None:
@@ -206,6 +219,7 @@ class Client:
 
 
 async def main(root: Path) -> None:
+    """Work until the story says ``finish``, then wait for ``check``, and report the findings."""
     story = standard_streams()
     client = Client(Places(root))
     async with trio.open_nursery() as nursery:

@@ -42,12 +42,16 @@ class Programs:
     def __init__(self, places: Places, token: str) -> None:
         self.running: dict[str, dict[str, str]] = {session_id: {} for session_id in SESSIONS}
         self.first_started = trio.Event()
-        self._started = open(places.started, "a", buffering=1)  # noqa: SIM115 - lives as long as we
+        self._started = open(places.started, "a", buffering=1)  # noqa: SIM115 - see close()
         self.process = ProcessAgent(
             partial(command_of, scratch=places.scratch),
             cwd=places.scratch,
             environment={TOKEN_VARIABLE: token},
         )
+
+    def close(self) -> None:
+        """Nothing will reach it any more."""
+        self._started.close()
 
     async def __call__(self, request: RunRequest, context: RunContext) -> object:
         self._started.write(f"{request.run_id} {request.attempt}\n")
@@ -176,6 +180,7 @@ async def main(root: Path, token: str) -> None:
         async for _ in story:
             break  # any line, or the end of the pipe, means stop
         nursery.cancel_scope.cancel()
+    work.close()
 
 
 async def _tell_of_first(story: Lines, work: Programs) -> None:

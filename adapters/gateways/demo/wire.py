@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import trio
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 LINE_BYTES_MAX = 64 * 2**20
 
@@ -57,16 +54,14 @@ class Lines:
         await self._sending.aclose()
         await self._receiving.aclose()
 
-    def __aiter__(self) -> AsyncIterator[Any]:
-        return self._iterate()
+    def __aiter__(self) -> Lines:
+        return self
 
-    async def _iterate(self) -> AsyncIterator[Any]:
-        while True:
-            try:
-                value = await self.receive()
-            except PeerGone:
-                return
-            yield value
+    async def __anext__(self) -> Any:
+        try:
+            return await self.receive()
+        except PeerGone:
+            raise StopAsyncIteration from None
 
 
 def standard_streams() -> Lines:

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import json
-import sys
+from types import SimpleNamespace
 
 import pytest
+from moorage.adapters.gateways import tables
 from moorage.adapters.gateways.tables import in_color, show_facts, show_json, show_table
 
 
@@ -31,9 +32,10 @@ def terminal(monkeypatch):
     for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm-256color")
-    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("COLUMNS", "60")
     terminal = Terminal()
-    monkeypatch.setattr(sys, "stdout", terminal)
+    # not sys.stdout itself, which pytest exchanges again before the test begins
+    monkeypatch.setattr(tables, "sys", SimpleNamespace(stdout=terminal))
     return terminal
 
 
@@ -54,7 +56,7 @@ def test_on_a_terminal_long_cells_are_cut_except_those_that_must_not(terminal):
 
     assert "i" * 20 in terminal.text
     assert "t" * 50 not in terminal.text
-    assert "…" in terminal.text
+    assert "tttt…" in terminal.text
     assert "\x1b[31mfailed" in terminal.text
 
 
@@ -65,10 +67,10 @@ def test_facts_of_several_lines_stand_below_each_other(capsys):
 
 
 def test_facts_on_a_terminal_are_not_broken_into_lines(terminal):
-    show_facts([("state", "open"), ("id", "x" * 60)])
+    show_facts([("state", "open"), ("id", "x" * 80)])
 
-    assert "x" * 60 in terminal.text
-    assert "\x1b[32mopen" in terminal.text
+    assert "x" * 80 in terminal.text
+    assert "\x1b[1;32mopen" in terminal.text
 
 
 def test_hostile_cells_stay_harmless(terminal):
