@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from .events import Event
     from .limits import SupervisorLimits
-    from .ports import StoreReader
+    from .ports import StoredRun, StoreReader
     from .recent_runs import RecentRuns
     from .runs import RunOutcome
     from .sessions import SessionInfo, SessionStatus
@@ -237,8 +237,21 @@ class SessionReader:
         limit = check_seconds("timeout_seconds", timeout_seconds)
         if limit is None:
             return await self._wait(run_id)
-        with trio.fail_after(limit):
+        with trio.move_on_after(limit):
             return await self._wait(run_id)
+        # a run that has ended is told of even to those who have no time
+        ended = self._log.recent.outcome(self._id, run_id) or (await self._find(run_id)).ended
+        if ended is None:
+            raise trio.TooSlowError
+        return outcome_of(ended)
+
+    async def _find(self, run_id: str) -> StoredRun:
+        stored = await self._log.store.find_run(self._id, run_id)
+        if stored is not None:
+            return stored
+        if await self._log.store.info(self._id) is None:
+            raise UnknownSession(self._id)
+        raise UnknownRun(self._id, run_id)
 
     async def _wait(self, run_id: str) -> RunOutcome:
         log = self._log
@@ -252,11 +265,7 @@ class SessionReader:
             if await log.recent.wait(self._id, run_id):
                 waited = True
                 continue
-            stored = await log.store.find_run(self._id, run_id)
-            if stored is None:
-                if await log.store.info(self._id) is None:
-                    raise UnknownSession(self._id)
-                raise UnknownRun(self._id, run_id)
+            stored = await self._find(run_id)
             if stored.ended is not None:
                 if not waited:
                     await trio.lowlevel.checkpoint()

@@ -67,7 +67,7 @@ class Subscription:
 
     async def __aenter__(self) -> Subscription:
         log, session_id = self._log, self._session_id
-        if self._entered:
+        if self._entered or self._ended:
             raise InvalidArgument("this subscription was entered before: make a new one")
         info = await log.store.info(session_id)
         if info is None:

@@ -69,7 +69,7 @@ async def wait_until(condition: Callable[[], object], *, timeout_seconds: float 
     For what has no event of its own; prefer ``run.wait`` and ``session.subscribe``.
     """
     with trio.fail_after(timeout_seconds):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - any condition, also one outside trio
             await trio.sleep(POLL_SECONDS)
 
 

@@ -4,7 +4,6 @@ Data goes to standard output, talk to standard error. Exit codes are those of ``
 """
 
 # No `from __future__ import annotations`: typer reads the annotations when it is called.
-import importlib.metadata
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable
@@ -62,7 +61,9 @@ SessionId = Annotated[str, typer.Argument(metavar="ID", help="The session.")]
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        write(f"moorage {importlib.metadata.version('moorage')}\n")
+        from importlib.metadata import version  # takes a while, and nothing else needs it
+
+        write(f"moorage {version('moorage')}\n")
         raise typer.Exit
 
 

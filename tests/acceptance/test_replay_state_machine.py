@@ -54,7 +54,7 @@ LIMITS = SupervisorLimits(
     drain_seconds=2.0,
     snapshot_events_max=7,
 )
-EXAMPLES = int(os.environ.get("MOORAGE_EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("MOORAGE_EXAMPLES", "25"))
 LONG_SECONDS = 100_000.0
 """More than all that is asked for here can take; it passes at once."""
 
@@ -226,6 +226,7 @@ class Life:
         options = dict(options)
         if key:
             options["key"] = key
+            what, seconds = KEYED.get(key, (what, seconds))
         run = await self.sessions[name].submit([what, seconds], **options)
         accepted = self.past.accepted[name]
         if key:
@@ -298,11 +299,11 @@ class Life:
     async def check_live(self, name: str) -> None:
         """replay(log) == live state, wherever there is a live one."""
         resident = self.supervisor.residents.get(name)
-        if resident is None or resident.worker is None or self.store.dead:
+        worker = resident.worker if resident is not None else None
+        if worker is None or not worker.serving or self.store.dead:
             return
-        machine = getattr(resident.worker, "_machine", None)
-        if machine is not None:
-            assert machine.image == await replay(self.store, name)
+        if not worker._nursery.cancel_scope.cancel_called:  # else it is given up, and its state
+            assert worker._machine.image == await replay(self.store, name)
 
 
 async def read_log(store: MemoryStore, name: str) -> list[Event]:
@@ -364,10 +365,11 @@ async def interpret(commands: list[tuple[Any, ...]], clock: VirtualClock) -> Non
 RESTART, EXIT = ("restart",), ("leave by an exception",)
 NAMES = st.sampled_from(SESSIONS)
 SECONDS = st.sampled_from([6.0, 2.0, 0.5, 0.0])
+KEYED = {"k1": ("return", 2.0), "k2": ("park", 0.5)}
+"""What is submitted with these keys is always the same; with other keys it is a conflict."""
 OPTIONS = st.fixed_dictionaries(
-    {},
+    {"on_interrupt": st.sampled_from(["requeue", "fail"])},
     optional={
-        "on_interrupt": st.sampled_from(["fail", "requeue"]),
         "attempts_max": st.integers(1, 2),
         "timeout_seconds": st.sampled_from([0.0, 1.0, 5.0]),
         "queue_seconds_max": st.sampled_from([0.0, 1.0, 5.0]),
@@ -376,7 +378,7 @@ OPTIONS = st.fixed_dictionaries(
 )
 WHAT = st.sampled_from(["return", "raise", "park", "shield"])
 SUBMIT = st.tuples(
-    st.just("submit"), NAMES, WHAT, SECONDS, st.sampled_from(["", "", "k1", "k2"]), OPTIONS
+    st.just("submit"), NAMES, WHAT, SECONDS, st.sampled_from(["", "", "k1", "k2", "k3"]), OPTIONS
 )
 CANCEL = st.tuples(st.just("cancel"), NAMES, st.integers(0, 9))
 ANSWER = st.tuples(st.just("answer"), NAMES)

@@ -378,9 +378,9 @@ async def test_an_agent_that_ignores_cancelling_is_reported_and_keeps_its_slot(a
         before = await session.status()
         await trio.sleep(2)
         after = await session.status()
+        await queued.cancel()
         outcome = await run.wait()
         ended_at = trio.current_time()
-        await queued.cancel()
         events = await session.events()
 
     assert (before.unresponsive, after.unresponsive) == ((), (run.id,))

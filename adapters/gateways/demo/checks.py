@@ -232,7 +232,7 @@ def cancelled_runs(evidence: Evidence) -> Finding:
         problems.append("no run was cancelled while queued, so nothing was shown")
     return Finding(
         "no run that was cancelled while queued ever started",
-        f"{len(taken)} cancelled, {len(queued)} of them while queued, "
+        f"{len(queued)} cancelled while queued, "
         f"{sum(run_id in reached for run_id in queued)} started",
         problems,
     )
@@ -277,7 +277,7 @@ def interrupted_runs(evidence: Evidence) -> Finding:
     if not seen:
         problems.append("the kill hit no running run, so nothing was shown")
     return Finding(
-        "what the kill hit was requeued or ended, as it had asked for",
+        "runs that the kill hit were requeued or ended, as asked",
         f"{seen['run_requeued']} requeued, {seen['run_interrupted']} ended interrupted",
         problems,
     )
@@ -312,7 +312,7 @@ def named_subscriber(evidence: Evidence) -> Finding:
         problems.append("nothing was delivered, so nothing was shown")
     return Finding(
         "the named subscriber went on without gap or repeat",
-        f"{connections} subscriptions, {redelivered} events again behind the last acknowledged one",
+        f"{connections} subscriptions, {redelivered} events delivered again",
         problems,
     )
 

@@ -57,7 +57,6 @@ async def test_it_stops_submitting_when_its_share_is_under_way(serving, places):
         nursery.start_soon(client.follow, "tests")
         nursery.start_soon(client.submit_all, "tests")
         await wait_for(lambda: client.counts["accepted"] == 6)
-        await wait_for(lambda: client.counts["cancelled"] == 0)
         assert not client.done
         gate.set()
         await wait_for(lambda: client.counts["accepted"] > 12)
