@@ -28,6 +28,8 @@ class PermitStatistics:
 
 
 class RunPermits:
+    """``limit`` permits to run, for all sessions of one supervisor."""
+
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._in_use = 0

@@ -62,6 +62,9 @@ class SessionLog:
 
     async def wait_news(self, session_id: str, *, after: int, run_id: str | None = None) -> None:
         """The store's ``wait_news``, which returns on ``wake`` as well."""
+        if self.failure is not None or self.left:
+            await trio.lowlevel.checkpoint()
+            return
         scopes = self._waiting.setdefault(session_id, set())
         with trio.CancelScope() as scope:
             scopes.add(scope)

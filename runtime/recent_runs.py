@@ -31,6 +31,8 @@ class RecentRunsStatistics:
 
 
 class RecentRuns:
+    """Unfinished runs by session, and outcomes up to ``bytes_max`` encoded bytes."""
+
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
         self._bytes = 0

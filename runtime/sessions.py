@@ -9,6 +9,8 @@ import attrs
 
 
 class SessionState(str, enum.Enum):
+    """What a session does with work: take and start, only take, neither, or nothing at all."""
+
     OPEN = "open"
     PAUSED = "paused"
     CLOSED = "closed"

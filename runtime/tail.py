@@ -60,6 +60,8 @@ class _Tail:
 
 
 class TailCache:
+    """Recent events of followed sessions, at most ``bytes_max`` encoded bytes of them."""
+
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
         self._bytes = 0

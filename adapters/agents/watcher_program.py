@@ -89,6 +89,7 @@ def _obey(groups: Groups, line: bytes) -> bytes:
 
 
 def main() -> None:
+    """Obey the commands on standard input until it ends, then kill every group that is left."""
     # Whoever signals the whole service (a terminal, an init system) means its owner: the watcher
     # ends when the owner has ended.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):

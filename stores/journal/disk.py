@@ -76,6 +76,8 @@ class Lock(Protocol):
 
 
 class Disk(Protocol):
+    """The file system as the journal uses it. Methods raise OSError."""
+
     def make_directory(self, path: Path) -> None:
         """Make it and its parents, mode 0700; no error if it is there."""
         ...

@@ -100,6 +100,7 @@ class Damaged(Exception):
 
 
 def pack_segment_header(header: SegmentHeader) -> bytes:
+    """The 64 bytes that a segment file begins with."""
     fields = _SEGMENT.pack(
         SEGMENT_MAGIC,
         FORMAT_VERSION,
@@ -178,6 +179,7 @@ def pack_block(
     meta: bytes = b"",
     content: bytes = b"",
 ) -> bytes:
+    """One whole block; ``seq`` is its first event's, ``count`` how many there are."""
     payload = b"".join((session_id, meta, content))
     tail = _BLOCK_TAIL.pack(kind, flags, len(session_id), count, len(meta), seq, time_ns)
     checksum = zlib.crc32(payload, zlib.crc32(tail, _BLOCK_SEED))

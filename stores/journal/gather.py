@@ -77,6 +77,7 @@ def memory_part(number: int, blocks: array[int]) -> Part:
 
 
 def sealed_part(number: int, index: SealedIndex, row: Row) -> Part:
+    """What a sealed segment holds of the session that ``row`` is about."""
     step = _SEALED_BLOCKS_PER_READ
 
     def ascending(low: int) -> Iterator[Span]:

@@ -69,6 +69,7 @@ def find_recent_key(view: View, key: str) -> int:
 
 
 def find_key(view: View, key: str) -> int:
+    """The seq of the run_submitted event with this key, 0 if there is none."""
     seq = find_recent_key(view, key)
     chain = view.chain()
     while not seq and (found := chain.next()) is not None:

@@ -170,7 +170,7 @@ def _count_tasks(root: trio.lowlevel.Task | None) -> int:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--runs", type=int, default=100_000)
     parser.add_argument("--sessions", type=int, default=1_000)
     options = parser.parse_args()

@@ -30,7 +30,6 @@ REAL_TIME = {
 
 MIRROR_EXCEPTIONS = {
     "runtime/ports.py": "declares protocols only; stores/conformance checks them",
-    "runtime/agents.py": "declares protocols only; adapters/agents/conformance.py checks them",
 }
 """Product modules without a mirror test, and why."""
 

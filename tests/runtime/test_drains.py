@@ -23,7 +23,8 @@ class Draining:
         self.machine = SessionMachine(SessionImage("s"), SupervisorLimits())
         self.machine.handle(OpenSession(slots=slots), 1)
         ask: Any = object()
-        self.watch = DrainWatch(ask, Drain(timeout_seconds=9.0, queued=queued))  # type: ignore[arg-type]
+        command = Drain(timeout_seconds=9.0, queued=queued)  # type: ignore[arg-type]
+        self.watch = DrainWatch(ask, command)
 
     def note(self, step: Step) -> None:
         self.watch.note(step.events)

@@ -265,7 +265,7 @@ async def test_a_submit_cancelled_before_it_was_handed_over_was_not_accepted(
 async def test_a_submit_cancelled_while_it_waits_or_is_written_was_accepted_or_was_not(
     autojump_clock, sleeper
 ):
-    """Whatever the moment: either it returns a run that exists, or it is cancelled and none does."""
+    """Whatever the moment: it returns a run that exists, or is cancelled and none does."""
     store = MemoryStore()
     async with open_supervisor(store, sleeper) as supervisor:
         session = await supervisor.session("s")
@@ -815,6 +815,7 @@ async def test_a_parked_run_waits_over_a_restart_without_a_slot_and_comes_back_i
         if request.input == "asks":
             return await context.park("question", {"text": "?"})
         await trio.sleep(10)
+        return None
 
     store = MemoryStore()
     async with open_supervisor(store, agent) as supervisor:

@@ -83,6 +83,7 @@ def test_ids_sort_by_the_millisecond_in_which_they_were_made(first: int, second:
 
 
 def test_an_id_is_its_prefix_twelve_digits_of_time_and_the_randomness() -> None:
-    assert sortable_id(
-        "ses", 255_999_999, bytes(range(1, 11))
-    ) == "ses_0000000000ff0102030405060708090a"
+    assert (
+        sortable_id("ses", 255_999_999, bytes(range(1, 11)))
+        == "ses_0000000000ff0102030405060708090a"
+    )

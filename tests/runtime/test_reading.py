@@ -61,9 +61,7 @@ async def test_filters_by_type_and_run_compose_with_cursors_and_limits(autojump_
     async with open_supervisor(MemoryStore(), numbers) as supervisor:
         session, (first, second) = await opened(supervisor, 10, 10)
         odd = await session.events(types={"odd"}, run_id=second.run_id, limit=3)
-        more = await session.events(
-            types={"odd"}, run_id=second.run_id, after=odd[-1].seq, limit=3
-        )
+        more = await session.events(types={"odd"}, run_id=second.run_id, after=odd[-1].seq, limit=3)
         last = await session.events(types={"odd"}, run_id=first.run_id, before=1000, limit=2)
         nothing = await session.events(types={"never"})
         nobody = await session.events(run_id="run_unknown")

@@ -626,7 +626,8 @@ def test_a_ruling_that_the_shell_must_not_meet_is_a_defect(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     bench = Bench().running("A")
-    monkeypatch.setitem(RUN_DECIDE[RunState.RUNNING], RunInput.INTERRUPT, Ruling.ILLEGAL)  # type: ignore[arg-type]
+    row: Any = RUN_DECIDE[RunState.RUNNING]
+    monkeypatch.setitem(row, RunInput.INTERRUPT, Ruling.ILLEGAL)
 
     with pytest.raises(MachineFault, match="A in running cannot be interrupted"):
         bench.end("stopped")

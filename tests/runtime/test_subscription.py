@@ -43,7 +43,9 @@ async def test_the_backlog_comes_first_then_live_without_gap_or_repeat(
         run = await session.submit({"count": 400, "pause": 0.001})
         async with trio.open_nursery() as nursery:
             for after, seen in collected.items():
-                nursery.start_soon(lambda seen=seen, after=after: collect(session, seen, after=after))
+                nursery.start_soon(
+                    lambda seen=seen, after=after: collect(session, seen, after=after)
+                )
             await run.wait()
             await session.close()
         head_seq = (await session.info()).head_seq
@@ -216,7 +218,14 @@ async def test_a_subscriber_that_was_trimmed_away_is_told(autojump_clock):
 
 @pytest.mark.parametrize(
     "options",
-    [{"after": -1}, {"after": "tail"}, {"after": None}, {"name": ""}, {"name": "a\n"}, {"types": []}],
+    [
+        {"after": -1},
+        {"after": "tail"},
+        {"after": None},
+        {"name": ""},
+        {"name": "a\n"},
+        {"types": []},
+    ],
     ids=str,
 )
 async def test_subscribing_with_bad_arguments_is_refused(autojump_clock, options):

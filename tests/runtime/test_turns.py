@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 from moorage.runtime.codec import decode_event
 from moorage.runtime.events import Event
+from moorage.runtime.limits import SupervisorLimits
+from moorage.runtime.permits import RunPermits
 from moorage.runtime.steps import StartRun, Step, StopRun
-from moorage.runtime.turns import Batch, Expiry, Granted, Leave, Timers
+from moorage.runtime.tail import TailCache
+from moorage.runtime.turns import Batch, Environment, Expiry, Granted, Leave, Timers
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -56,6 +59,25 @@ def test_a_batch_starts_without_anything() -> None:
 def test_leaving_is_not_for_good_unless_told_so() -> None:
     assert (Leave().final, Leave(final=True).final) == (False, True)
     assert Granted() == ()
+
+
+def test_a_session_begins_as_the_process_drains_unless_it_has_a_condition_of_its_own() -> None:
+    nothing: Any = None
+    environment = Environment(
+        store=nothing,
+        limits=SupervisorLimits(),
+        agents=nothing,
+        permits=RunPermits(1),
+        tail=TailCache(0),
+        recent=nothing,
+        time_ns=lambda: 0,
+        draining="finish",
+    )
+    environment.draining_by_id.update(resumed=None, drained="keep")
+
+    assert environment.draining_of("other") == "finish"
+    assert environment.draining_of("resumed") is None
+    assert environment.draining_of("drained") == "keep"
 
 
 async def test_timers_fall_due_in_order_of_time_then_of_arming(mock_clock: MockClock) -> None:

@@ -12,10 +12,14 @@ from moorage.runtime.watchdog import Watchdog
 from moorage.stores import MemoryStore
 
 
-async def blocks_the_loop(request, context):
-    deadline = time.monotonic() + request.input
+def block_the_loop(seconds):
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         pass
+
+
+async def blocks_the_loop(request, context):
+    block_the_loop(request.input)
     await trio.sleep(0.05)
     return "done"
 
@@ -42,7 +46,7 @@ async def test_a_loop_that_somebody_else_blocks_is_counted_for_no_run():
     watchdog = Watchdog(0.02, lambda execution, seconds: reports.append((execution, seconds)))
     watchdog.start()
     while not reports:
-        time.sleep(0.1)  # noqa: ASYNC251 - blocking is what is tested
+        block_the_loop(0.1)
         await trio.sleep(0.01)
     watchdog.stop()
 

@@ -31,7 +31,7 @@ def wait_gone() -> Callable[..., object]:
 
     async def wait(*pids: int, seconds: float = 1.0) -> None:
         with trio.fail_after(seconds):
-            while any(running(pid) for pid in pids):  # noqa: ASYNC110 - not our children
+            while any(running(pid) for pid in pids):
                 await trio.sleep(0.005)
 
     return wait

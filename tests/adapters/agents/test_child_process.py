@@ -143,7 +143,7 @@ async def test_the_process_that_held_the_groups_id_is_gone_while_the_child_runs(
     group = os.getpgid(child.pid)
 
     with trio.fail_after(10):
-        while os.path.exists(f"/proc/{group}"):  # noqa: ASYNC110, ASYNC240 - the watcher reaps it
+        while os.path.exists(f"/proc/{group}"):  # noqa: ASYNC240 - the watcher reaps it
             await trio.sleep(0.005)
 
     await child.end(grace_seconds=10)

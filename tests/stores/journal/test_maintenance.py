@@ -77,7 +77,7 @@ async def test_a_kill_while_a_segment_is_sealed_replays_two_and_seals_again(
         assert [event.seq for event in page.events] == list(range(1, page.head_seq + 1))
         assert page.head_seq >= acknowledged - 4
         with trio.fail_after(5):
-            while store.statistics().rotations < 1:  # noqa: ASYNC110 - nothing tells
+            while store.statistics().rotations < 1:
                 await trio.sleep(0.001)
         page = await store.read("a", limit=10_000)
         assert [event.seq for event in page.events] == list(range(1, page.head_seq + 1))

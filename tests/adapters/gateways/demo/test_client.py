@@ -11,7 +11,7 @@ from moorage.adapters.gateways.demo.record import read_record
 
 async def wait_for(condition):
     with trio.fail_after(20):
-        while not condition():  # noqa: ASYNC110 - the client counts, it does not signal
+        while not condition():
             await trio.sleep(0.005)
 
 
