@@ -87,7 +87,7 @@ class Resume:
 
 @attrs.frozen(kw_only=True)
 class Close:
-    """Answer, once no work is left: True if it was not closed before."""
+    """Answer: True if it was not closed before; it closes as soon as no work is left."""
 
     outcome: CloseOutcome = "completed"
     reason: str | None = None

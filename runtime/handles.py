@@ -270,14 +270,19 @@ class Session(SessionReader):
         check_choice("outcome", outcome, ("completed", "failed", "cancelled"))
         if reason is not None:
             check_name("reason", reason, bytes_max=4_096)
-        changed = bool(
-            await self._hand_over(
-                self._id, commands.Close(outcome=outcome, reason=reason, force=force)
-            )
-        )
-        while changed and (info := await self.info()).state is not SessionState.CLOSED:
+        command = commands.Close(outcome=outcome, reason=reason, force=force)
+        changed = bool(await self._hand_over(self._id, command))
+        if not changed or (info := await self.info()).state is SessionState.CLOSED:
+            return changed
+        after = seen_seq = info.head_seq
+        # by the log from here on, not by the state: somebody may have reopened it since
+        while not await self.events(after=after, types={"session_closed"}, limit=1):
             await self._check_hope()
-            await self._log.wait_news(self._id, after=info.head_seq)
+            await self._log.wait_news(self._id, after=seen_seq)
+            seen_seq = (await self.info()).head_seq
+            if not await self.events(after=after, types={"session_closed"}, limit=1):
+                # a worker that was built anew knows what was cancelled, and not why
+                await self._hand_over(self._id, command)
         return changed
 
     async def reopen(self) -> bool:

@@ -138,7 +138,8 @@ class StoreReader(Protocol):
         """Return soon after the head passes ``after``, or at once if it has.
 
         Also returns when the session is deleted, and when the store fails or closes. With
-        ``run_id`` it need only return for that run's terminal event (and those three).
+        ``run_id`` it need only return for that run's terminal event (and those three). Called
+        when the store is poisoned it raises StoreFailed: nothing new will ever come.
         """
         ...
 

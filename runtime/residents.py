@@ -194,7 +194,10 @@ class Residents:
         session_id = resident.session_id
         worker = resident.worker = Worker(session_id, resident.inbox, self._env)
         try:
-            await worker.run(lambda idle: self._note_idle(resident, idle))
+            await worker.run(
+                lambda idle: self._note_idle(resident, idle),
+                lambda error: self._note_failed(resident, error),
+            )
         except SessionQuarantined as error:
             self._answer_for_quarantined(resident, error)
             return 0.0 if resident.inbox.has_asks() else None
@@ -227,6 +230,12 @@ class Residents:
             resident.worker = None
             self._note_idle(resident, False)
         return 0.0 if resident.inbox.has_asks() else None
+
+    def _note_failed(self, resident: Resident, error: BaseException) -> None:
+        """Nobody waits for agents that take long to end to learn that the store is poisoned."""
+        if isinstance(error, StoreFailed) and error.poisoned and not isinstance(error, CorruptLog):
+            self._on_store_failed(error)
+            resident.inbox.refuse_all(self._closed or error, close=True)
 
     def _answer_for_quarantined(self, resident: Resident, error: SessionQuarantined) -> None:
         """A quarantined session can be opened, to be read; everything else is refused."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .codec import private_copy
+from .codec import copy_plain
 from .execution import Execution
 from .runs import RunRequest
 from .turns import Granted
@@ -66,10 +66,8 @@ class Slots:
         """Execute a run whose start is durable."""
         agent = self._env.agents(run.agent)
         assert agent is not None, "looked up before the run was given its slot"
-        bytes_max = self._host.limits.record_bytes_max
-        input, _ = private_copy(run.input, "input", bytes_max=bytes_max)
         request = RunRequest(
-            input=input,
+            input=copy_plain(run.input),
             session_id=session_id,
             run_id=run.run_id,
             agent=run.agent,

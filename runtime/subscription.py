@@ -179,11 +179,7 @@ class Subscription:
                 skip_tail = True  # what woke us may be in the log and not in the cache
                 continue
             skip_tail = False
-            if waited:
-                # woken, and nothing there: what it was may be known only in a moment
-                await log.wait_news(self._session_id, after=self._cursor)
-            else:
-                await log.store.wait_news(self._session_id, after=self._cursor)
+            await log.store.wait_news(self._session_id, after=self._cursor)
             waited = True
         self._ended = True
         if not waited:

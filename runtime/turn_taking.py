@@ -26,7 +26,7 @@ from .recall import recall
 from .runs import RunState
 from .sessions import SessionState, SessionStatus
 from .slots import Slots
-from .snapshots import SnapshotKeeper, unless_nothing_written
+from .snapshots import SnapshotKeeper
 from .steps import RunEndedSignal, StartRun, StopRun
 from .turns import Batch, Environment, Expiry, Granted, Leave, Output, Timers, Trimming
 
@@ -238,16 +238,17 @@ class TurnTaker:
         """Write the batch and do what follows. False if the write left nothing behind."""
         batch = self._batch
         if batch.records:
-            failure = await unless_nothing_written(
-                self._store.append(
+            try:
+                await self._store.append(
                     self._owned(),
                     expected_seq=batch.first_seq,
                     records=batch.records,
                     info=self._machine.image.info() if batch.events else None,
                 )
-            )
-            if failure is not None:
-                await self._write_again_later(failure)
+            except StoreFailed as error:
+                if error.written is not False or error.poisoned:
+                    raise
+                await self._write_again_later(error)
                 return False
             self._retries = 0
             self._after_append(batch)

@@ -116,6 +116,7 @@ def _encode(event: Event) -> Record:
         event.metadata,
         version=schema_version(event.type),
         key=key,
+        checked=True,  # the machine makes events of what was checked on its way in
     )
 
 

@@ -43,14 +43,20 @@ class Worker(TurnTaker):
         """Whether it came as far as to take asks."""
         self._lost = False
 
-    async def run(self, on_idle: Callable[[bool], None]) -> None:
+    async def run(
+        self,
+        on_idle: Callable[[bool], None],
+        on_failed: Callable[[BaseException], None] = lambda error: None,
+    ) -> None:
         """Claim the session, settle what a crash left, and serve until told to leave.
 
-        Calls ``on_idle`` when it begins and ends to have nothing to do. Raises SessionHeld,
+        Calls ``on_idle`` when it begins and ends to have nothing to do, and ``on_failed`` with what
+        it will raise as soon as it fails, before its tasks have ended. Raises SessionHeld,
         StaleOwner, StoreFailed, SessionQuarantined, and whatever is a defect. On every way out,
         each ask that was taken has been answered.
         """
         self._on_idle = on_idle
+        self._on_failed = on_failed
         self.claim = await self._store.claim(self.session_id)
         try:
             self._machine = await self._recall()
@@ -103,6 +109,7 @@ class Worker(TurnTaker):
             except BaseException as error:
                 failure = error
                 self._refuse_taken(error)
+                self._on_failed(error)
                 # the tasks may take long to end: until then, too, readers go to the store
                 self._env.tail.drop(self.session_id)
                 self._env.recent.disown(self.session_id)

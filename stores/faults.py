@@ -184,6 +184,7 @@ class FaultyStore:
 
     async def wait_news(self, session_id: str, *, after: int, run_id: str | None = None) -> None:
         self.calls["wait_news"] += 1
+        self._check_poison()
         with trio.CancelScope() as scope:
             self._waits.add(scope)
             try:

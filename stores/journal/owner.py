@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 import trio
-from moorage.runtime.errors import InvalidArgument, StaleOwner, UnknownSession
+from moorage.runtime.errors import InvalidArgument, StaleOwner, StoreFailed, UnknownSession
 from moorage.runtime.ports import Claim
 
 from . import format as fmt
@@ -186,6 +186,12 @@ class Owner:
                 ended = [mark.run_id for mark in change.marks if mark.what == ENDED]
                 publish(change.session_id, change.seq + change.events - 1, ended)
         self.grown(end)
+
+    def check_poison(self) -> None:
+        """Raise StoreFailed if nothing will ever be written again."""
+        poison = self.commits.poison
+        if poison is not None:
+            raise StoreFailed(poison.message, written=False, poisoned=True)
 
     def _failed(self) -> None:
         self._heads.clear()

@@ -180,6 +180,11 @@ class JournalStore(ReadingSide):
         """Commit blocks as they are, without a claim: for salvage, which owns everything."""
         await self._writer().commits.append(changes, blocks)
 
+    async def wait_news(self, session_id: str, *, after: int, run_id: str | None = None) -> None:
+        if self._owner is not None:
+            self._owner.check_poison()
+        await super().wait_news(session_id, after=after, run_id=run_id)
+
     async def claim(self, session_id: str) -> Claim:
         return await self._writer().claim(session_id)
 

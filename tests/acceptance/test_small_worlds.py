@@ -206,12 +206,15 @@ def ended(run_id: str, how: str) -> Input:
     def apply(world: World) -> Step | None:
         run = world.image.runs.get(run_id)
         if run is None or run.attempt == 0 or is_quarantined(world):
-            return None  # otherwise given without a task, too: late and double signals happen
+            return None
+        # given without a task, too: late and double signals happen, and mean nothing
+        is_late = run_id not in world.tasks
         problem = {"code": "agent_failed", "message": "boom"} if how == "raised" else None
         name = "approval" if how == "parked" else None
-        return world.machine.ended(
-            RunEndedSignal(run_id, run.attempt, how, problem=problem, name=name), NOW_NS
-        )
+        signal = RunEndedSignal(run_id, run.attempt, how, problem=problem, name=name)
+        step = world.machine.ended(signal, NOW_NS)
+        assert not (is_late and step.events)
+        return step
 
     return Input(f"{run_id} {how}", apply)
 
@@ -221,7 +224,8 @@ def expire(run_id: str, kind: str) -> Input:
         run = world.image.runs.get(run_id)
         if run is None or is_quarantined(world):
             return None
-        return world.machine.expired(run_id, kind, run.starts, NOW_NS)
+        start = 0 if kind == "queue" else run.starts
+        return world.machine.expired(run_id, kind, start, NOW_NS)
 
     return Input(f"{kind} limit of {run_id}", apply)
 

@@ -80,6 +80,10 @@ class FailingStore(MemoryStore):
                 raise StoreFailed(error.message, written=error.written, poisoned=error.poisoned)
             raise error
 
+    async def wait_news(self, session_id: str, *, after: int, run_id: str | None = None) -> None:
+        self._refuse_if_poisoned()
+        await super().wait_news(session_id, after=after, run_id=run_id)
+
     async def save_snapshot(self, claim: Claim, snapshot: Snapshot) -> None:
         self._refuse_if_poisoned()
         await super().save_snapshot(claim, snapshot)

@@ -16,6 +16,7 @@ from moorage.runtime import (
     RunCancelled,
     SessionBusy,
     SessionClosed,
+    StoreFailed,
     SupervisorLimits,
     UnknownRun,
     UnknownSession,
@@ -547,6 +548,36 @@ async def test_closing_with_work_left_needs_force_and_then_waits_for_its_end(
     assert [outcome.state for outcome in outcomes] == ["cancelled", "cancelled"]
     assert events[-1].type == "session_closed"
     assert_history(events)
+
+
+async def test_a_close_by_force_goes_on_when_the_worker_is_rebuilt_meanwhile(
+    autojump_clock, failing_store
+):
+    async def agent(request, context):
+        with trio.CancelScope(shield=True):
+            await trio.sleep(2)
+
+    async with open_supervisor(failing_store, agent) as supervisor:
+        session = await supervisor.session("s")
+        run = await session.submit("stubborn")
+        await trio.sleep(0.5)
+        closed = []
+
+        async def close():
+            closed.append(await session.close(force=True, outcome="failed"))
+
+        with trio.fail_after(60):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(close)
+                await trio.sleep(0.5)
+                failing_store.crash()
+                with pytest.raises(StoreFailed):
+                    await session.append("message_received", {})
+        info, outcome = await session.info(), await run.wait()
+
+    assert closed == [True]
+    assert (info.state, info.outcome) == ("closed", "failed")
+    assert outcome.state == "cancelled"
 
 
 async def test_while_a_close_by_force_is_under_way_nothing_is_accepted(autojump_clock):

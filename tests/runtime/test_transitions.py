@@ -137,6 +137,14 @@ def test_signals_of_our_own_tasks_are_never_illegal() -> None:
         assert not {row[signal] for signal in signals} & {Ruling.ILLEGAL, Ruling.UNKNOWN}
 
 
+@pytest.mark.promise(3)
+def test_signals_of_our_own_tasks_mean_nothing_to_a_run_without_a_task() -> None:
+    signals = (RunInput.SUCCEED, RunInput.FAIL, RunInput.PARK, RunInput.INTERRUPT)
+
+    for state in set(RUN_STATES) - {RunState.RUNNING, RunState.CANCELLING}:
+        assert {RUN_DECIDE[state][signal] for signal in signals} == {Ruling.IGNORE}
+
+
 def test_a_quarantined_session_can_only_be_lifted_out() -> None:
     row = SESSION_DECIDE[SessionState.QUARANTINED]
 

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import pytest
+import trio
+from moorage.runtime import (
+    StoreFailed,
+    SupervisorLimits,
+    open_supervisor,
+)
+from moorage.runtime.testing import (
+    VirtualClock,
+    assert_history,
+    wait_until,
+)
+from moorage.stores import MemoryStore
+
+
+def types_of(events):
+    return [event.type for event in events]
+
+
+def has_type(type):
+    return lambda records: any(record.type == type for record in records)
+
+
+async def test_a_refused_write_refuses_the_ask_and_leaves_nothing_behind(
+    autojump_clock, failing_store, sleeper
+):
+    async with open_supervisor(failing_store, sleeper) as supervisor:
+        session = await supervisor.session("s")
+        failing_store.fail()
+
+        with pytest.raises(StoreFailed) as refused:
+            await session.submit(0)
+        events = await session.events()
+        outcome = await session.execute(0)
+
+    assert refused.value.written is False
+    assert types_of(events) == ["session_opened"]
+    assert outcome.state == "completed"
+
+
+async def test_a_refused_write_does_not_harm_a_running_agent_and_doubles_nothing(
+    autojump_clock, failing_store
+):
+    async def agent(request, context):
+        for number in range(20):
+            await context.emit("message_streamed", {"number": number})
+            await trio.sleep(0.03)
+        return "done"
+
+    async with open_supervisor(failing_store, agent) as supervisor:
+        session = await supervisor.session("s")
+        run = await session.submit(None)
+        await trio.sleep(0.1)
+        failing_store.fail(times=3)
+        outcome = await run.wait()
+        events = await session.events()
+
+    assert failing_store.failed == 3
+    assert outcome.output == "done"
+    assert_history(events)
+    numbers = [event.data["number"] for event in events if event.type == "message_streamed"]
+    assert numbers == list(range(20))
+
+
+async def test_a_refused_write_of_a_run_s_end_is_made_again(autojump_clock, failing_store, sleeper):
+    failing_store.only = has_type("run_completed")
+    failing_store.fail(times=4)
+
+    async with open_supervisor(failing_store, sleeper) as supervisor:
+        session = await supervisor.session("s")
+        outcome = await session.execute(1)
+        next_outcome = await session.execute(2)
+        events = await session.events()
+
+    assert (outcome.state, next_outcome.state) == ("completed", "completed")
+    assert failing_store.failed == 4
+    assert_history(events)
+
+
+async def test_a_refused_write_of_a_recovery_is_made_again(autojump_clock, failing_store, sleeper):
+    async with open_supervisor(failing_store, sleeper) as supervisor:
+        session = await supervisor.session("s")
+        run = await session.submit(1000)
+        await wait_until(lambda: sleeper.running)
+        failing_store.only = has_type("run_interrupted")
+        failing_store.lose_answer(written=False)
+        failing_store.fail(times=3)
+        with pytest.raises(StoreFailed):
+            await session.drain(timeout_seconds=0)
+
+        outcome = await run.wait(timeout_seconds=60)
+
+    assert failing_store.failed == 4
+    assert outcome.state == "interrupted"
+
+
+async def test_a_queued_run_whose_start_could_not_be_written_starts_later(
+    autojump_clock, failing_store, sleeper
+):
+    limits = SupervisorLimits(runs_running_max=1)
+    async with open_supervisor(failing_store, sleeper, limits=limits) as supervisor:
+        one = await supervisor.session("one")
+        two = await supervisor.session("two")
+        await one.submit(5)
+        run = await two.submit(1)
+        failing_store.only = has_type("run_started")
+        failing_store.fail(times=2)
+
+        outcome = await run.wait(timeout_seconds=60)
+
+    assert failing_store.failed == 2
+    assert outcome.state == "completed"
+
+
+async def test_a_drain_s_deadline_holds_although_a_write_is_refused_at_that_moment(
+    autojump_clock, failing_store
+):
+    async def agent(request, context):
+        while True:
+            await context.emit("message_streamed", {})
+            await trio.sleep(1)
+
+    async with open_supervisor(failing_store, agent) as supervisor:
+        session = await supervisor.session("s")
+        run = await session.submit(None)
+        await trio.sleep(0.5)
+        failing_store.only = lambda records: trio.current_time() >= 10
+        failing_store.fail(times=2)
+        with trio.fail_after(60):
+            report = await session.drain(timeout_seconds=9.5)
+        outcome = await run.wait()
+
+    assert failing_store.failed == 2
+    assert report.interrupted == (run.id,)
+    assert outcome.state == "interrupted"
+
+
+async def test_an_interrupted_agent_that_raises_stays_interrupted_when_its_end_is_written_again(
+    autojump_clock, failing_store
+):
+    async def agent(request, context):
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise RuntimeError("cut off")
+
+    async with open_supervisor(failing_store, agent) as supervisor:
+        session = await supervisor.session("s")
+        run = await session.submit(None)
+        await trio.sleep(1)
+        failing_store.only = has_type("run_interrupted")
+        failing_store.fail()
+        report = await session.drain(timeout_seconds=1)
+        outcome = await run.wait()
+
+    assert failing_store.failed == 1
+    assert report.interrupted == (run.id,)
+    assert outcome.state == "interrupted"
+
+
+async def test_a_limit_of_time_holds_for_an_agent_that_never_stops_emitting(mock_clock):
+    """The inbox is never empty then, and timers must be looked at all the same."""
+    clock = VirtualClock(mock_clock)
+
+    async def agent(request, context):
+        for _ in range(10_000):
+            await context.emit("message_streamed", {})
+            clock.jump(0.01)
+        return "never stopped"
+
+    async with open_supervisor(MemoryStore(), agent, time_ns=clock.time_ns) as supervisor:
+        session = await supervisor.session("s")
+        outcome = await session.execute(None, timeout_seconds=5)
+
+    assert outcome.state == "timed_out"
+    assert outcome.error.code == "run_timeout"
