@@ -212,19 +212,20 @@ class Supervisor:
         async def drain_one(session_id: str) -> None:
             try:
                 reports.append(await self.residents.deliver(session_id, command))
+                drained.add(session_id)
             except MoorageError as error:
                 logger.warning("drain_failed", session_id=session_id, reason=str(error))
 
-        drained = self.residents.ids()
+        drained: set[str] = set()
         async with trio.open_nursery() as nursery:
-            for session_id in drained:
+            for session_id in self.residents.ids():
                 nursery.start_soon(drain_one, session_id)
         self._env.draining = "keep"
-        reports.append(await self._queued_elsewhere(set(drained)))
+        reports.append(await self._queued_elsewhere(drained))
         return sum(reports, DrainReport())
 
     async def _queued_elsewhere(self, drained: set[str]) -> DrainReport:
-        """Runs that stay queued in sessions without a worker."""
+        """Runs that stay queued in sessions without a worker, or with one that failed."""
         queued: list[str] = []
         async for info in self._store.sessions(needs_worker=True):
             if info.id not in drained:

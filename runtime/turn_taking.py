@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 BATCH_BYTES_MAX = 4 * 1024 * 1024
 """A batch takes no further items beyond this; the rest is the next one's."""
+TIMERS_UNCHECKED_MAX = 100
+"""Timers that may wait before those of ended runs are looked for and forgotten."""
 RETRY_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
 """Pauses before a write that left nothing behind is tried again; the last one repeats."""
 
@@ -60,11 +62,13 @@ class TurnTaker:
         self._on_idle: Callable[[bool], None] = lambda idle: None
         self._taken: dict[Ask, None] = {}
         self._timers = Timers()
+        self._timers_checked_at = TIMERS_UNCHECKED_MAX
         self._drains: list[DrainWatch] = []
         self._leaving = False
         self._leaving_for_good = False
         self._deletion: Ask | None = None
         self._retries = 0
+        self._oldest_seq = 1
         self._snapshots = SnapshotKeeper(self._store, self.limits.snapshot_events_max)
 
     def _owned(self) -> Claim:
@@ -256,15 +260,21 @@ class TurnTaker:
             self._perform(effect)
         for ask, answer in batch.answers:
             if isinstance(answer, Trimming):
-                image = self._machine.image
-                answer = await self._snapshots.trim(self._owned(), image, answer.before)
-                self._env.recent.forget(self.session_id)
+                answer = await self._trim(answer.before)
             elif isinstance(answer, SessionStatus):
                 answer = self._with_unresponsive(answer)
             self._reply(ask, answer)
         if self._snapshots.due():
             await self._snapshots.save(self._owned(), self._machine.image)
         return True
+
+    async def _trim(self, before: int) -> int | StoreFailed:
+        image, before = self._machine.image, max(before, self._oldest_seq)
+        answer = await self._snapshots.trim(self._owned(), image, before)
+        if isinstance(answer, int):
+            self._oldest_seq = before
+        self._env.recent.forget(self.session_id)
+        return answer
 
     def _after_append(self, batch: Batch) -> None:
         self._snapshots.note(batch)
@@ -295,6 +305,10 @@ class TurnTaker:
         elif isinstance(effect, StopRun):
             self._slots.stop(effect.run_id)
         else:
+            if len(self._timers) >= self._timers_checked_at:
+                # most timers are of runs that have ended by now, long before they would be due
+                self._timers.keep(self._still_wanted)
+                self._timers_checked_at = 2 * len(self._timers) + TIMERS_UNCHECKED_MAX
             self._timers.arm(effect.seconds, Expiry(effect.run_id, effect.kind, effect.start))
 
     def _reply(self, ask: Ask, answer: Any) -> None:

@@ -58,6 +58,7 @@ class Worker(TurnTaker):
         self._on_idle = on_idle
         self._on_failed = on_failed
         self.claim = await self._store.claim(self.session_id)
+        self._oldest_seq = self.claim.oldest_seq
         try:
             self._machine = await self._recall()
             image = self._machine.image

@@ -266,4 +266,5 @@ async def test_after_a_failed_sync_agents_are_cancelled_and_reading_goes_on() ->
 
             assert failures == [True, True, True]
             assert "run_started" in [event.type for event in await session.events()]
+            await trio.testing.wait_all_tasks_blocked()
             assert supervisor.statistics().runs.in_use == 0

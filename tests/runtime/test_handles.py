@@ -602,6 +602,38 @@ async def test_while_a_close_by_force_is_under_way_nothing_is_accepted(autojump_
     assert info.state == "closed"
 
 
+async def test_a_close_by_force_goes_on_when_the_worker_crashes_in_between(
+    autojump_clock, failing_store
+):
+    async def slow_to_end(request, context):
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(3)
+
+    async with open_supervisor(failing_store, slow_to_end) as supervisor:
+        session = await supervisor.session("s")
+        run = await session.submit(None)
+        await trio.sleep(1)
+
+        async def crash():
+            await trio.sleep(1)
+            failing_store.lose_answer(written=False)
+            with pytest.raises(StoreFailed):
+                await session.configure(summary="crash")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(crash)
+            with trio.fail_after(60):
+                await session.close(force=True, outcome="failed")
+        info = await session.info()
+        outcome = await run.wait()
+
+    assert (info.state, info.outcome) == ("closed", "failed")
+    assert outcome.state == "cancelled"
+
+
 @pytest.mark.parametrize(
     "options", [{"outcome": "done"}, {"reason": ""}, {"reason": "a\x00b"}, {"reason": "x" * 5000}]
 )

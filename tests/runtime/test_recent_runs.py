@@ -89,10 +89,9 @@ async def test_a_cancelled_wait_is_forgotten_and_the_others_go_on(recent: Recent
     assert (leaving.answers, staying.answers) == ([], [True])
 
 
-async def test_a_wait_can_be_cancelled_after_the_outcome_of_an_earlier_wait(
+async def test_a_rebuilt_worker_s_run_is_waited_for_anew(
     recent: RecentRuns,
 ) -> None:
-    """The run was accepted again by a worker that was rebuilt: old waiters are not carried over."""
     before = Waiter(recent, "A")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(before.run)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import pytest
 from moorage.runtime import StoreFailed
@@ -18,9 +18,6 @@ from moorage.runtime.snapshots import (
 )
 from moorage.runtime.steps import Step
 from moorage.runtime.turns import Batch
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 CLAIM = Claim("s", epoch=1, head_seq=7, oldest_seq=1, info=None, snapshot=None)
 CHANGES_MAX = 100
@@ -40,7 +37,6 @@ class WritingStore:
         self._write("trim", before)
 
     def _write(self, name: str, what: Any) -> None:
-        assert name in ("save_snapshot", "trim")
         if name in self.errors:
             raise self.errors[name]
         self.writes.append((name, what))

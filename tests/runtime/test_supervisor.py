@@ -279,6 +279,20 @@ async def test_a_drain_reports_what_is_queued_in_sessions_that_are_not_in_memory
     assert report.queued == (run.id,)
 
 
+async def test_a_drain_reports_what_is_queued_where_draining_failed(
+    autojump_clock, failing_store, sleeper
+):
+    async with open_supervisor(failing_store, sleeper) as supervisor:
+        session = await supervisor.session("s")
+        await session.submit(1000)
+        queued = await session.submit(1)
+        await wait_until(lambda: sleeper.running)
+        failing_store.lose_answer(written=False)
+        report = await supervisor.drain(timeout_seconds=1)
+
+    assert report.queued == (queued.id,)
+
+
 async def test_a_drain_may_finish_what_is_queued(autojump_clock, sleeper):
     async with open_supervisor(MemoryStore(), sleeper) as supervisor:
         session = await supervisor.session("s")

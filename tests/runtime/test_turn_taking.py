@@ -12,6 +12,7 @@ from moorage.runtime.testing import (
     assert_history,
     wait_until,
 )
+from moorage.runtime.turn_taking import TIMERS_UNCHECKED_MAX
 from moorage.stores import MemoryStore
 
 
@@ -160,6 +161,15 @@ async def test_an_interrupted_agent_that_raises_stays_interrupted_when_its_end_i
     assert outcome.state == "interrupted"
 
 
+class SlowStore(MemoryStore):
+    """Takes so long for an append that whatever else can run does."""
+
+    async def append(self, claim, *, expected_seq, records, info=None):
+        await super().append(claim, expected_seq=expected_seq, records=records, info=info)
+        for _ in range(5):
+            await trio.lowlevel.checkpoint()
+
+
 async def test_a_limit_of_time_holds_for_an_agent_that_never_stops_emitting(mock_clock):
     """The inbox is never empty then, and timers must be looked at all the same."""
     clock = VirtualClock(mock_clock)
@@ -170,9 +180,23 @@ async def test_a_limit_of_time_holds_for_an_agent_that_never_stops_emitting(mock
             clock.jump(0.01)
         return "never stopped"
 
-    async with open_supervisor(MemoryStore(), agent, time_ns=clock.time_ns) as supervisor:
+    async with open_supervisor(SlowStore(), agent, time_ns=clock.time_ns) as supervisor:
         session = await supervisor.session("s")
         outcome = await session.execute(None, timeout_seconds=5)
 
     assert outcome.state == "timed_out"
     assert outcome.error.code == "run_timeout"
+
+
+async def test_timers_of_runs_that_have_ended_do_not_pile_up(autojump_clock, sleeper):
+    async with open_supervisor(MemoryStore(), sleeper) as supervisor:
+        session = await supervisor.session("s", slots=2)
+        await session.submit(100_000)
+        for _ in range(600):
+            await session.execute(0, timeout_seconds=3600, silence_seconds_max=3600)
+        (resident,) = supervisor.residents.all()
+        waiting = len(resident.worker._timers)
+        timed_out = await session.execute(5000, timeout_seconds=3600)
+
+    assert waiting <= 2 * TIMERS_UNCHECKED_MAX
+    assert timed_out.state == "timed_out"
