@@ -214,11 +214,6 @@ class Execution:
             self.last_emit_at = trio.current_time()
         return out, size
 
-    def give_back(self, records: list[Record], size: int) -> None:
-        """Undo take_output after a write that left nothing behind."""
-        self.out = records + self.out
-        self.out_bytes += size
-
     def settled(self, size: int) -> None:
         """``size`` bytes of events are durable."""
         self._ahead_bytes -= size

@@ -51,7 +51,6 @@ class Resident:
         self.inbox = Inbox(commands_max)
         self.worker: Worker | None = None
         self.idle_since: float | None = None
-        self.crashes = 0
 
 
 class Residents:
@@ -84,9 +83,6 @@ class Residents:
 
     def ids(self) -> list[str]:
         return list(self._by_id)
-
-    def get(self, session_id: str) -> Resident | None:
-        return self._by_id.get(session_id)
 
     def idle_count(self) -> int:
         return len(self._idle)
@@ -220,7 +216,6 @@ class Residents:
         except Exception as error:
             # as text: renderers that show every frame's variables hold the loop for a second
             log.error("worker_crashed", traceback="".join(traceback.format_exception(error)))
-            resident.crashes += 1
             pause = intensity.record(trio.current_time())
             if pause is None:
                 pause = await self._give_up(resident, f"{type(error).__name__}: {error}", log)
