@@ -8,6 +8,8 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
+import structlog
+
 from benchmarks.measuring import Report, machine
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ def main() -> int:
     parser.add_argument("names", nargs="+", choices=[*BENCHMARKS, "all"], metavar="NAME")
     parser.add_argument("--quick", action="store_true", help="a tenth of the work, to try it out")
     options = parser.parse_args()
+    # standard output is for figures
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     names = list(BENCHMARKS) if "all" in options.names else options.names
 
     print(json.dumps(machine()), flush=True)

@@ -7,7 +7,6 @@ session that was fed longest ago loses its events first, and its readers fall ba
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
@@ -29,34 +28,40 @@ class TailStatistics:
     bytes_max: int
 
 
-class _Chunk:
-    """Events of one append; decoded when the first reader wants them."""
-
-    __slots__ = ("events", "first_seq", "records", "size")
-
-    def __init__(self, first_seq: int, records: Sequence[Record], size: int) -> None:
-        self.first_seq = first_seq
-        self.records: Sequence[Record] | None = records
-        self.events: list[Event] = []
-        self.size = size
-
-    def decoded(self, session_id: str) -> list[Event]:
-        if self.records is not None:
-            bodies = [record.body for record in self.records]
-            self.events = decode_events(session_id, self.first_seq, bodies)
-            self.records = None
-        return self.events
-
-
 class _Tail:
-    __slots__ = ("chunks", "closed", "first_seqs", "followers", "head_seq")
+    """One session's recent events: those some reader wanted are decoded, in one list that all
+    readers take slices of; the newest may still be records."""
+
+    __slots__ = ("appends", "closed", "events", "followers", "head_seq", "undecoded")
 
     def __init__(self) -> None:
-        self.chunks: list[_Chunk] = []
-        self.first_seqs: list[int] = []
+        self.events: list[Event] = []
+        self.undecoded: list[Sequence[Record]] = []
+        self.appends: list[tuple[int, int]] = []
+        """How many events, and bytes, each append brought, the oldest first."""
         self.head_seq = 0
         self.closed = False
         self.followers = 0
+
+    def decoded(self, session_id: str) -> list[Event]:
+        if self.undecoded:
+            records = [record for append in self.undecoded for record in append]
+            first_seq = self.head_seq - len(records) + 1
+            self.events += decode_events(session_id, first_seq, [r.body for r in records])
+            self.undecoded.clear()
+        return self.events
+
+    def drop_oldest(self, appends: int) -> int:
+        """Forget what these many appends brought; returns its bytes."""
+        gone, self.appends = self.appends[:appends], self.appends[appends:]
+        decoded = 0
+        for count, _ in gone:
+            if decoded + count <= len(self.events):
+                decoded += count
+            else:
+                del self.undecoded[0]
+        del self.events[:decoded]
+        return sum([size for _, size in gone])
 
 
 class TailCache:
@@ -88,8 +93,8 @@ class TailCache:
         if tail.head_seq and tail.head_seq != first_seq - 1:
             self._clear(tail)
         size = sum([len(record.body) for record in records])
-        tail.chunks.append(_Chunk(first_seq, records, size))
-        tail.first_seqs.append(first_seq)
+        tail.undecoded.append(records)
+        tail.appends.append((len(records), size))
         tail.head_seq = first_seq + len(records) - 1
         tail.closed = closed
         self._bytes += size
@@ -98,25 +103,18 @@ class TailCache:
             self._shrink()
 
     def read(self, session_id: str, after: int, limit: int) -> list[Event] | None:
-        """Up to about ``limit`` events behind ``after``; None if the store must be asked.
+        """Up to ``limit`` events behind ``after``; None if the store must be asked.
 
         An empty list says that there are none yet and that the session is open: wait.
         """
         tail = self._tails.get(session_id)
-        if tail is None or not tail.chunks:
+        if tail is None or not tail.appends:
             return None
         if after >= tail.head_seq:
             return None if tail.closed or after > tail.head_seq else []
-        index = bisect_right(tail.first_seqs, after + 1) - 1
-        if index < 0:
-            return None
-        chunk = tail.chunks[index]
-        events = chunk.decoded(session_id)[after + 1 - chunk.first_seq :]
-        for chunk in tail.chunks[index + 1 :]:
-            if len(events) >= limit:
-                break
-            events.extend(chunk.decoded(session_id))
-        return events
+        events = tail.decoded(session_id)
+        start = after - tail.head_seq + len(events)
+        return events[start : start + limit] if start >= 0 else None
 
     def drop(self, session_id: str) -> None:
         """Forget events, because another owner may write from now on."""
@@ -128,9 +126,7 @@ class TailCache:
         return TailStatistics(len(self._tails), self._bytes, self._bytes_max)
 
     def _clear(self, tail: _Tail) -> None:
-        self._bytes -= sum(chunk.size for chunk in tail.chunks)
-        tail.chunks.clear()
-        tail.first_seqs.clear()
+        self._bytes -= tail.drop_oldest(len(tail.appends))
         tail.head_seq = 0
 
     def _forget(self, session_id: str) -> None:
@@ -138,7 +134,5 @@ class TailCache:
 
     def _shrink(self) -> None:
         """Give up the oldest half of the tail that was fed longest ago."""
-        tail = next(tail for tail in self._tails.values() if tail.chunks)
-        count = max(len(tail.chunks) // 2, 1)
-        self._bytes -= sum(chunk.size for chunk in tail.chunks[:count])
-        del tail.chunks[:count], tail.first_seqs[:count]
+        tail = next(tail for tail in self._tails.values() if tail.appends)
+        self._bytes -= tail.drop_oldest(max(len(tail.appends) // 2, 1))

@@ -298,7 +298,7 @@ class Life:
 
     async def check_live(self, name: str) -> None:
         """replay(log) == live state, wherever there is a live one."""
-        resident = self.supervisor.residents.get(name)
+        resident = self.supervisor.residents._by_id.get(name)
         worker = resident.worker if resident is not None else None
         if worker is None or not worker.serving or self.store.dead:
             return

@@ -310,3 +310,20 @@ def test_a_stored_value_of_another_type_is_refused_and_not_converted(change: Any
 def test_bytes_that_are_no_structure_raise_value_error(body: bytes) -> None:
     with pytest.raises(ValueError, match="not a SessionInfo"):
         codec.decode_struct(body, SessionInfo)
+
+
+@given(plain)
+def test_a_copy_of_plain_data_is_equal_and_shares_nothing(value: Any) -> None:
+    original = {"value": value, "list": [1]}
+
+    copy = codec.copy_plain(original)
+    original["list"].append(2)
+
+    assert copy["list"] == [1]
+    assert codec.pack(copy["value"]) == codec.pack(value)
+
+
+def test_checked_data_is_encoded_as_the_unchecked_is() -> None:
+    event = (7, "run_started", "run_1", {"attempt": 1})
+
+    assert codec.encode_event(*event, checked=True) == codec.encode_event(*event)

@@ -12,6 +12,7 @@ from moorage.runtime.events import (
     UPCASTERS,
     Event,
     lift,
+    same_data,
     schema_version,
 )
 from moorage.runtime.runs import RUN_TERMINAL_STATES
@@ -75,3 +76,9 @@ def test_every_older_version_of_our_types_has_an_upcaster() -> None:
 def test_a_type_without_an_entry_is_at_version_one() -> None:
     assert schema_version("message_sent", {}) == 1
     assert schema_version("message_sent", {"message_sent": 4}) == 4
+
+
+def test_data_is_the_same_data_when_it_is_equal_or_both_are_not_a_number() -> None:
+    assert same_data({"a": [1, 2.0]}, {"a": [1, 2.0]})
+    assert same_data({"a": float("nan")}, {"a": float("nan")})
+    assert not same_data({"a": 1}, {"a": 2})

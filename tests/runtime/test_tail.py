@@ -87,13 +87,13 @@ def test_a_reader_at_the_end_of_a_closed_session_asks_the_store_what_that_means(
     assert seqs(cache, 3) == []
 
 
-def test_a_read_stops_at_about_its_limit() -> None:
+def test_a_read_stops_at_its_limit() -> None:
     cache = followed()
     for first_seq in (1, 11, 21):
         fed(cache, first_seq, 10)
 
-    assert seqs(cache, 0, 5) == list(range(1, 11))
-    assert seqs(cache, 0, 11) == list(range(1, 21))
+    assert seqs(cache, 0, 5) == list(range(1, 6))
+    assert seqs(cache, 5, 11) == list(range(6, 17))
 
 
 @pytest.mark.promise(7)
@@ -189,3 +189,22 @@ def test_a_reader_gets_each_event_once_or_is_sent_to_the_store(seed: int) -> Non
             assert got is None or got or cursor == head_seq
             cursor = head_seq if got is None else cursor + len(got)
         assert cache.statistics().bytes <= 20 * SIZE
+
+
+def test_what_no_reader_wanted_yet_is_given_up_like_the_rest() -> None:
+    cache = followed(bytes_max=6 * SIZE)
+    fed(cache, 1, 1)
+    fed(cache, 2, 1)
+    assert seqs(cache, 0) == [1, 2]
+
+    for seq in range(3, 11):
+        fed(cache, seq, 1)
+
+    assert seqs(cache, 0) is None
+    kept = seqs(cache, 10 - len(cache_bytes(cache)))
+    assert kept == list(range(11 - len(cache_bytes(cache)), 11))
+
+
+def cache_bytes(cache: TailCache) -> range:
+    """As many as there are events in the cache, by its own count of bytes."""
+    return range(cache.statistics().bytes // SIZE)

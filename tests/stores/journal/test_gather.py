@@ -156,6 +156,7 @@ def files(disk: SimulatedDisk) -> Files:
         ([(1, 2), (4, 1)], "seq 3 of"),
         ([(1, 3), (3, 2)], "seq 4 of"),
         ([(1, 2)], "seq 3 to 4 of"),
+        ([(1, 3)], "seq 4 to 4 of"),
         ([], "seq 2 to 4 of"),
     ],
 )
@@ -198,9 +199,10 @@ def test_blocks_are_fetched_whether_they_are_read_together_or_apart(
     monkeypatch.setattr(gather_module, "GAP_BYTES_MAX", gap_bytes_max)
     monkeypatch.setattr(gather_module, "READ_BYTES_MAX", read_bytes_max)
     first = write_blocks(disk, 1, ("a", 1), ("b", 1), ("a", 3), ("a", 5))
-    second = write_blocks(disk, 2, ("a", 7))
+    # in its segment the last block begins where the one before it ends in the other
+    last = write_blocks(disk, 2, *[("b", seq) for seq in (1, 3, 5, 7)], ("a", 7))[-1]
 
-    events = fetch([first[0], *first[2:], *second], "a", files)
+    events = fetch([first[0], *first[2:], last], "a", files)
 
     assert [[event.seq for event in block] for block in events] == [[1, 2], [3, 4], [5, 6], [7, 8]]
     assert {event.session_id for block in events for event in block} == {"a"}
