@@ -91,22 +91,27 @@ async def test_what_the_block_raises_leaves_bare() -> None:
     assert scope.cancelled_caught
 
 
+class Steps(trio.abc.Instrument):
+    """Counts how often one task is resumed."""
+
+    def __init__(self, task: trio.lowlevel.Task) -> None:
+        self.task = task
+        self.count = 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.count += task is self.task
+
+
 async def test_an_append_suspends_exactly_once() -> None:
-    steps: list[str] = []
-
-    async def count() -> None:
-        for index in range(5):
-            steps.append(f"turn {index}")
-            await trio.lowlevel.checkpoint()
-
     async with opened(MemoryStore) as store:
         author = await Author.of(store, "a")
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(count)
-            await trio.lowlevel.checkpoint()
-            before = len(steps)
-            await author.write(note(1))
-            assert len(steps) - before <= 1
+        steps = Steps(trio.lowlevel.current_task())
+        trio.lowlevel.add_instrument(steps)
+
+        await author.write(note(1))
+
+        trio.lowlevel.remove_instrument(steps)
+        assert steps.count == 1
 
 
 async def test_the_first_append_needs_an_info_and_snapshots_a_past() -> None:
