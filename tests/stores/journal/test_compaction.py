@@ -50,7 +50,7 @@ async def test_trimmed_and_deleted_events_give_their_space_back(
         assert report.bytes_before >= full
         assert report.bytes_after == log_bytes(disk)
         assert report.bytes_after < 0.55 * full
-        assert report.segments_after < report.segments_before
+        assert report.segments_after <= report.segments_before
         await scribe.check(store)
         assert store.statistics().compactions > 0
     async with open_store(JournalStore(ROOT, disk=disk)) as store:

@@ -174,7 +174,7 @@ async def test_a_manifest_is_guessed_from_the_segments_when_it_cannot_be_read(
 
     manifest = manifest_or_guess(disk, LAYOUT, problems)
 
-    assert len(truth.segments) > 2
+    assert len(truth.segments) >= 2
     assert [at.file for at in problems] == [str(LAYOUT.manifest)] * (left != "whole")
     assert manifest.log_id == truth.log_id
     assert [(at.number, at.low) for at in manifest.segments] == [
