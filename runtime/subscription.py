@@ -20,12 +20,15 @@ from .errors import (
 from .events import RUN_TERMINAL_TYPES
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
     from types import TracebackType
 
     from .events import Event
     from .reading import SessionLog
 
 BATCH_EVENTS_MAX = 1_000
+YIELDS_MAX = 2
+"""Turns of the event loop a woken reader leaves the worker to feed the tail cache."""
 
 
 class Subscription:
@@ -156,15 +159,20 @@ class Subscription:
         if not self._entered and not self._ended:
             raise InvalidArgument("enter the subscription first: async with session.subscribe(...)")
         waited = skip_tail = False
-        log = self._log
+        yields = 0
+        log, session_id = self._log, self._session_id
         while not self._ended:
             before = self._cursor
-            try:
-                events = await self._read(skip_tail=skip_tail)
-            except StoreFailed:
-                if log.left:
-                    break
-                raise
+            events = None if skip_tail else log.tail.read(session_id, before, BATCH_EVENTS_MAX)
+            if events:
+                events = self._pass_on(events)
+            elif events is None:
+                try:
+                    events = await self._read_store()
+                except StoreFailed:
+                    if log.left:
+                        break
+                    raise
             if events:
                 if not waited:
                     await trio.lowlevel.checkpoint()
@@ -176,43 +184,48 @@ class Subscription:
             if log.left or await self._run_is_over():
                 break
             if waited and not skip_tail:
-                skip_tail = True  # what woke us may be in the log and not in the cache
+                # what woke us is in the log; its worker, woken with us, is about to feed it to
+                # the cache, decoded once for all readers
+                if yields < YIELDS_MAX:
+                    yields += 1
+                    await trio.lowlevel.checkpoint()
+                else:
+                    skip_tail = True
                 continue
             skip_tail = False
-            await log.store.wait_news(self._session_id, after=self._cursor)
+            await log.store.wait_news(session_id, after=before)
             waited = True
         self._ended = True
         if not waited:
             await trio.lowlevel.checkpoint()
         raise StopAsyncIteration
 
-    async def _read(self, *, skip_tail: bool) -> list[Event]:
-        """Read on from the cursor and move it; an empty list may mean that all was filtered."""
-        events = None
-        if not skip_tail:
-            events = self._log.tail.read(self._session_id, self._cursor, BATCH_EVENTS_MAX)
-        if events is not None:
-            if not events:
-                return events
-            self._cursor = events[-1].seq
-            if self._run_id is not None:
-                events = [event for event in events if event.run_id == self._run_id]
-        else:
-            page = await self._log.store.read(
-                self._session_id,
-                after=self._cursor,
-                limit=BATCH_EVENTS_MAX,
-                types=self._types if self._run_id is None else None,
-                run_id=self._run_id,
-            )
-            events = page.events
-            self._cursor = max(self._cursor, page.scanned_to)
-            if not events and page.closed and self._cursor >= page.head_seq:
-                self._ended = True
+    def _pass_on(self, events: list[Event]) -> list[Event]:
+        """Move the cursor behind these, and leave those that are wanted."""
+        self._cursor = events[-1].seq
         if self._run_id is not None:
+            events = [event for event in events if event.run_id == self._run_id]
             self._end_with_run(events)
         if self._types is not None:
             events = [event for event in events if event.type in self._types]
+        return events
+
+    async def _read_store(self) -> list[Event]:
+        """Read on from the cursor and move it; an empty list may mean that all was filtered."""
+        page = await self._log.store.read(
+            self._session_id,
+            after=self._cursor,
+            limit=BATCH_EVENTS_MAX,
+            types=self._types if self._run_id is None else None,
+            run_id=self._run_id,
+        )
+        events = page.events
+        cursor = max(self._cursor, page.scanned_to)
+        if not events and page.closed and cursor >= page.head_seq:
+            self._ended = True
+        if events:
+            events = self._pass_on(events)
+        self._cursor = cursor
         return events
 
     async def _run_is_over(self) -> bool:
@@ -238,10 +251,15 @@ class Batches:
     def __aiter__(self) -> Batches:
         return self
 
-    async def __anext__(self) -> list[Event]:
+    def __anext__(self) -> Awaitable[list[Event]]:
+        subscription = self._subscription
+        if subscription._index < len(subscription._batch):
+            return self._rest()
+        return subscription._next_batch()
+
+    async def _rest(self) -> list[Event]:
+        """What iterating event by event has left of its batch."""
         subscription = self._subscription
         rest = subscription._batch[subscription._index :]
-        if rest:
-            subscription._index = len(subscription._batch)
-            return rest
-        return await subscription._next_batch()
+        subscription._index = len(subscription._batch)
+        return rest

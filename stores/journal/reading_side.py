@@ -88,22 +88,21 @@ class ReadingSide:
     async def wait_news(self, session_id: str, *, after: int, run_id: str | None = None) -> None:
         self._opened_reads()
         await self._freshen()
-        state = self._state()
-        entry = state.directory.entries.get(session_id)
-        if (
-            entry is None
-            or not entry.info
-            or (
-                entry.head_seq > after
-                and (
-                    run_id is None
-                    or lookup.may_have_ended(state.view(session_id, entry), run_id, after=after)
-                )
-            )
-        ):
+        if self._has_news(session_id, after, run_id):
             await trio.lowlevel.checkpoint()
         else:
             await self._news.wait(session_id, after=after, run_id=run_id)
+
+    def _has_news(self, session_id: str, after: int, run_id: str | None) -> bool:
+        state = self._state()
+        entry = state.directory.entries.get(session_id)
+        if entry is None or not entry.info:
+            return True
+        if entry.head_seq <= after:
+            return False
+        if run_id is None:
+            return True
+        return lookup.may_have_ended(state.view(session_id, entry), run_id, after=after)
 
     async def find_run(self, session_id: str, run_id: str) -> StoredRun | None:
         reads = self._opened_reads()

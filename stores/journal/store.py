@@ -181,9 +181,14 @@ class JournalStore(ReadingSide):
         await self._writer().commits.append(changes, blocks)
 
     async def wait_news(self, session_id: str, *, after: int, run_id: str | None = None) -> None:
-        if self._owner is not None:
-            self._owner.check_poison()
-        await super().wait_news(session_id, after=after, run_id=run_id)
+        if self._owner is None:
+            await super().wait_news(session_id, after=after, run_id=run_id)
+            return
+        self._owner.check_poison()
+        if self._has_news(session_id, after, run_id):
+            await trio.lowlevel.checkpoint()
+        else:
+            await self._news.wait(session_id, after=after, run_id=run_id)
 
     async def claim(self, session_id: str) -> Claim:
         return await self._writer().claim(session_id)
