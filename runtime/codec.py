@@ -217,6 +217,11 @@ def _info_fields(info: SessionInfo) -> dict[str, Any]:
 _converter.register_unstructure_hook(SessionInfo, _info_fields)
 
 
+def encode_info(info: SessionInfo) -> bytes:
+    """What ``encode_struct`` makes of it."""
+    return _pack(_info_fields(info))  # type: ignore[no-any-return]
+
+
 def encode_struct(value: Any) -> bytes:
     """Encode an attrs object of ours; defaults are left out."""
     return _pack(_converter.unstructure(value))  # type: ignore[no-any-return]

@@ -59,9 +59,6 @@ class RunRecord:
     """While cancelling: the terminal event's error."""
 
 
-_NO_RUNS = {state.value: 0 for state in RunState}
-
-
 @attrs.define
 class SessionImage:
     """Everything that a session's worker must know; finished runs are only counted.
@@ -86,8 +83,8 @@ class SessionImage:
     outcome: str | None = None
     reason: str | None = None
     runs: dict[str, RunRecord] = attrs.field(factory=dict)
-    counts: dict[str, int] = attrs.field(factory=lambda: dict(_NO_RUNS))
-    """Runs by state, over the session's whole life."""
+    counts: dict[str, int] = attrs.field(factory=dict)
+    """Runs by state, over the session's whole life; states that none was in may be missing."""
     queue: list[str] = attrs.field(factory=list)
     """Ids of queued runs in order of acceptance, the next to start last (so that it pops off)."""
     queue_bytes: int = 0
@@ -118,7 +115,10 @@ class SessionImage:
         counts = self.counts
         if before is not None:
             counts[before] -= 1
-        counts[after] += 1
+        if after in counts:
+            counts[after] += 1
+        else:
+            counts[after.value] = 1  # a plain str, which can be packed
         if after is RunState.QUEUED:
             self._enqueue(record)
         elif before is RunState.QUEUED:

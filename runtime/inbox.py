@@ -17,7 +17,7 @@ import trio
 from .errors import BufferFull
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Awaitable, Iterator, Sequence
 
     from .commands import Answer, Command
     from .errors import MoorageError
@@ -103,11 +103,12 @@ class Inbox:
         ask.taken = True
         return not ask.abandoned
 
-    async def wait(self) -> None:
-        """Return when there is an item."""
-        if not self._items:
-            self._waiting = trio.lowlevel.current_task()
-            await trio.lowlevel.wait_task_rescheduled(self._abort_wait)
+    def wait(self) -> Awaitable[None]:
+        """Wait for an item; only while there is none."""
+        assert not self._items, "who does not look first might wait for what is there"
+        self._waiting = trio.lowlevel.current_task()
+        # handed on as it is: most sessions are idle, and a coroutine around it is 250 bytes
+        return trio.lowlevel.wait_task_rescheduled(self._abort_wait)  # noqa: ASYNC105
 
     def _abort_wait(self, raise_cancel: Any) -> trio.lowlevel.Abort:
         self._waiting = None

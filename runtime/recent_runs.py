@@ -3,7 +3,8 @@
 Waiting for a run is the most frequent read there is. A worker tells here, after each durable
 append, which runs were accepted and which ended; a wait finds the terminal event, or parks until
 it is told, without asking the store. What is not here (older, trimmed, owned elsewhere) is read
-from the log. Outcomes are bounded by their encoded bytes; the oldest go first.
+from the log. Outcomes are kept encoded, which is a tenth of what they take decoded and gives each
+who waits a copy of his own, and bounded by their bytes; the oldest go first.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
+
+from .codec import decode_event
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,7 +40,8 @@ class RecentRuns:
         self._bytes_max = bytes_max
         self._bytes = 0
         self._unfinished: dict[str, dict[str, Tasks | None]] = {}
-        self._ended: OrderedDict[tuple[str, str], tuple[Event, int]] = OrderedDict()
+        self._ended: OrderedDict[tuple[str, str], tuple[int, bytes]] = OrderedDict()
+        """Seq and encoded terminal event by session and run."""
 
     def own(self, session_id: str, unfinished: Iterable[str]) -> None:
         """A worker owns the session from now on; these runs are unfinished."""
@@ -46,32 +50,32 @@ class RecentRuns:
     def disown(self, session_id: str) -> None:
         """The worker is gone; whoever waits looks into the log."""
         for tasks in self._unfinished.pop(session_id, {}).values():
-            _wake(tasks)
+            _wake(tasks or ())
 
     def forget(self, session_id: str) -> None:
         """The session was trimmed or deleted: let the log say what is left."""
         for key in [key for key in self._ended if key[0] == session_id]:
-            self._bytes -= self._ended.pop(key)[1]
+            self._bytes -= len(self._ended.pop(key)[1])
 
     def accepted(self, session_id: str, run_id: str) -> None:
         """run_submitted is durable."""
         self._unfinished[session_id][run_id] = None
 
-    def ended(self, event: Event, size: int) -> None:
-        """A run's terminal event, of ``size`` encoded bytes, is durable."""
-        run_id = event.run_id or ""
-        tasks = self._unfinished[event.session_id].pop(run_id, None)
-        if size <= self._bytes_max:
-            self._ended[event.session_id, run_id] = event, size
-            self._bytes += size
+    def ended(self, session_id: str, run_id: str, seq: int, body: bytes) -> None:
+        """A run's terminal event, encoded as ``body``, is durable."""
+        tasks = self._unfinished[session_id].pop(run_id, None)
+        if len(body) <= self._bytes_max:
+            self._ended[session_id, run_id] = seq, body
+            self._bytes += len(body)
             while self._bytes > self._bytes_max:
-                self._bytes -= self._ended.popitem(last=False)[1][1]
-        _wake(tasks)
+                self._bytes -= len(self._ended.popitem(last=False)[1][1])
+        if tasks is not None:
+            _wake(tasks)
 
     def outcome(self, session_id: str, run_id: str) -> Event | None:
         """The run's terminal event, if it is here."""
         found = self._ended.get((session_id, run_id))
-        return None if found is None else found[0]
+        return None if found is None else decode_event(session_id, *found)
 
     async def wait(self, session_id: str, run_id: str) -> bool:
         """Return True when the run has ended or its worker is gone; False, at once, if nothing
@@ -98,6 +102,6 @@ class RecentRuns:
         return RecentRunsStatistics(unfinished, len(self._ended), self._bytes, self._bytes_max)
 
 
-def _wake(tasks: Tasks | None) -> None:
-    for task in tasks or ():
+def _wake(tasks: Iterable[trio.lowlevel.Task]) -> None:
+    for task in tasks:
         trio.lowlevel.reschedule(task)

@@ -26,7 +26,6 @@ from .events import Event
 from .image import SessionImage
 from .inbox import Ask, Inbox
 from .restarts import RestartIntensity
-from .sessions import SessionState
 from .steps import Step
 from .turns import Batch, Environment, Leave
 from .worker import Worker
@@ -44,13 +43,24 @@ STORE_RETRY_SECONDS = 0.5
 
 
 class Resident:
-    """One session in memory: its inbox, which outlives its workers, and the worker of now."""
+    """One session in memory: its inbox, which outlives its workers, and the worker of now, whose
+    keeper it is."""
 
-    def __init__(self, session_id: str, commands_max: int) -> None:
+    __slots__ = ("_residents", "idle_since", "inbox", "session_id", "start_soon", "worker")
+
+    def __init__(self, session_id: str, residents: Residents) -> None:
         self.session_id = session_id
-        self.inbox = Inbox(commands_max)
+        self.inbox = Inbox(residents.limits.inbox_commands_max)
         self.worker: Worker | None = None
         self.idle_since: float | None = None
+        self.start_soon = residents.start_soon
+        self._residents = residents
+
+    def note_idle(self, idle: bool) -> None:
+        self._residents.note_idle(self, idle)
+
+    def note_failed(self, error: BaseException) -> None:
+        self._residents.note_failed(self, error)
 
 
 class Residents:
@@ -64,8 +74,8 @@ class Residents:
         on_quarantined: Callable[[str], None],
     ) -> None:
         self._env = environment
-        self._limits = environment.limits
-        self._nursery = nursery
+        self.limits = environment.limits
+        self.start_soon = nursery.start_soon
         self._on_store_failed = on_store_failed
         self._on_quarantined = on_quarantined
         self._by_id: dict[str, Resident] = {}
@@ -94,7 +104,7 @@ class Residents:
         """Bring a command to the session's worker, spawning one if need be."""
         resident = self._by_id.get(session_id)
         if resident is None:
-            if len(self._by_id) >= self._limits.sessions_resident_max:
+            if len(self._by_id) >= self.limits.sessions_resident_max:
                 await self._wait_for_room()
             resident = self._by_id.get(session_id) or self._spawn(session_id)
         return await resident.inbox.ask(command)
@@ -102,21 +112,21 @@ class Residents:
     def _spawn(self, session_id: str) -> Resident:
         if self._closed is not None:
             raise self._closed
-        resident = Resident(session_id, self._limits.inbox_commands_max)
-        self._nursery.start_soon(self._serve, resident, name=f"moorage session {session_id}")
+        resident = Resident(session_id, self)
+        self.start_soon(self._serve, resident, name=f"moorage session {session_id}")
         self._by_id[session_id] = resident
         return resident
 
     async def wake(self, session_id: str) -> None:
         """Give a session that has work a worker, waiting for room."""
         while session_id not in self._by_id and self._closed is None:
-            if len(self._by_id) < self._limits.sessions_resident_max:
+            if len(self._by_id) < self.limits.sessions_resident_max:
                 self._spawn(session_id)
                 return
             await self._wait_for_room()
 
     async def _wait_for_room(self) -> None:
-        while self._closed is None and len(self._by_id) >= self._limits.sessions_resident_max:
+        while self._closed is None and len(self._by_id) >= self.limits.sessions_resident_max:
             for resident in self._idle:
                 self._ask_to_leave(resident)
                 break
@@ -128,7 +138,8 @@ class Residents:
 
     # ---- idleness ----
 
-    def _note_idle(self, resident: Resident, idle: bool) -> None:
+    def note_idle(self, resident: Resident, idle: bool) -> None:
+        """A worker begins or ends to have nothing to do."""
         if idle:
             resident.idle_since = trio.current_time()
             self._idle[resident] = None
@@ -147,7 +158,7 @@ class Residents:
                 await self._idle_news.park()
             oldest = next(iter(self._idle))
             assert oldest.idle_since is not None, "it is in the table of idle ones"
-            due = oldest.idle_since + self._limits.idle_seconds
+            due = oldest.idle_since + self.limits.idle_seconds
             if due <= trio.current_time():
                 self._ask_to_leave(oldest)
             else:
@@ -157,17 +168,17 @@ class Residents:
 
     async def _serve(self, resident: Resident) -> None:
         """Keep a worker for the session until it leaves or is given up."""
-        intensity = RestartIntensity(self._limits.restarts_max, self._limits.restart_period_seconds)
-        log = logger.bind(session_id=resident.session_id)
+        intensity = RestartIntensity(self.limits.restarts_max, self.limits.restart_period_seconds)
         failures = 0
         try:
             while True:
-                pause = await self._serve_once(resident, intensity, log)
+                pause = await self._serve_once(resident, intensity)
                 if pause is None:
                     return
                 failures += self._closed is not None
-                if failures > self._limits.restarts_max:
-                    log.error("left_without_recording_the_end")  # the next process will do it
+                if failures > self.limits.restarts_max:
+                    # the next process will do it
+                    logger.error("left_without_recording_the_end", session_id=resident.session_id)
                     return
                 resident.inbox.keep_only_asks()
                 await trio.sleep(pause)
@@ -183,50 +194,52 @@ class Residents:
             )
             resident.inbox.refuse_all(error, close=True)
 
-    async def _serve_once(
-        self, resident: Resident, intensity: RestartIntensity, log: structlog.stdlib.BoundLogger
-    ) -> float | None:
+    async def _serve_once(self, resident: Resident, intensity: RestartIntensity) -> float | None:
         """One worker's life. Returns the pause before the next one's, None if there is none."""
-        session_id = resident.session_id
-        worker = resident.worker = Worker(session_id, resident.inbox, self._env)
+        worker = resident.worker = Worker(resident.session_id, resident.inbox, self._env, resident)
         try:
-            await worker.run(
-                lambda idle: self._note_idle(resident, idle),
-                lambda error: self._note_failed(resident, error),
-            )
+            await worker.run()
         except SessionQuarantined as error:
             self._answer_for_quarantined(resident, error)
             return 0.0 if resident.inbox.has_asks() else None
         except StaleOwner as error:
-            log.warning("session_lost", reason=str(error))
+            logger.warning("session_lost", session_id=resident.session_id, reason=str(error))
             return intensity.record(trio.current_time()) or STORE_RETRY_SECONDS
         except (SessionHeld, UnknownSession, CorruptLog) as error:
             # nothing to serve here; damage to one session's log is no matter of the others
-            log.error("session_not_served", reason=str(error))
+            logger.error("session_not_served", session_id=resident.session_id, reason=str(error))
             resident.inbox.refuse_all(error)
             return None
         except StoreFailed as error:
             if error.poisoned:
                 self._on_store_failed(error)
                 return None
-            log.warning("session_write_of_unknown_outcome", reason=str(error))
+            logger.warning(
+                "session_write_of_unknown_outcome",
+                session_id=resident.session_id,
+                reason=str(error),
+            )
             if not worker.serving:
                 resident.inbox.refuse_all(StoreFailed(error.message, written=False))
             return STORE_RETRY_SECONDS
         except Exception as error:
-            # as text: renderers that show every frame's variables hold the loop for a second
-            log.error("worker_crashed", traceback="".join(traceback.format_exception(error)))
+            logger.error(
+                "worker_crashed",
+                session_id=resident.session_id,
+                # as text: renderers that show every frame's variables hold the loop for a second
+                traceback="".join(traceback.format_exception(error)),
+            )
             pause = intensity.record(trio.current_time())
             if pause is None:
-                pause = await self._give_up(resident, f"{type(error).__name__}: {error}", log)
+                pause = await self._give_up(resident, f"{type(error).__name__}: {error}")
                 intensity.forgive()
             return pause
         finally:
             resident.worker = None
-            self._note_idle(resident, False)
+            self.note_idle(resident, False)
         return 0.0 if resident.inbox.has_asks() else None
 
-    def _note_failed(self, resident: Resident, error: BaseException) -> None:
+    def note_failed(self, resident: Resident, error: BaseException) -> None:
         """Nobody waits for agents that take long to end to learn that the store is poisoned."""
         if isinstance(error, StoreFailed) and error.poisoned and not isinstance(error, CorruptLog):
             self._on_store_failed(error)
@@ -243,15 +256,15 @@ class Residents:
             else:
                 item.refuse(SessionQuarantined(error.session_id, reason=error.reason))
 
-    async def _give_up(
-        self, resident: Resident, reason: str, log: structlog.stdlib.BoundLogger
-    ) -> float | None:
+    async def _give_up(self, resident: Resident, reason: str) -> float | None:
         """Quarantine the session. Where that cannot be recorded either, all that is left is to
         answer who asked. Returns what ``_serve_once`` does."""
         try:
-            await self._quarantine(resident.session_id, reason[:QUARANTINE_REASON_CHARS_MAX], log)
+            await self._quarantine(resident.session_id, reason[:QUARANTINE_REASON_CHARS_MAX])
         except Exception as error:
-            log.error("session_not_quarantined", reason=str(error))
+            logger.error(
+                "session_not_quarantined", session_id=resident.session_id, reason=str(error)
+            )
             if isinstance(error, StoreFailed) and error.poisoned:
                 self._on_store_failed(error)
             refusal = StoreFailed(
@@ -263,9 +276,7 @@ class Residents:
             return None
         return 0.0
 
-    async def _quarantine(
-        self, session_id: str, reason: str, log: structlog.stdlib.BoundLogger
-    ) -> None:
+    async def _quarantine(self, session_id: str, reason: str) -> None:
         """Record the quarantine without the machine, which may be what crashes."""
         store = self._env.store
         claim = await store.claim(session_id)
@@ -289,7 +300,7 @@ class Residents:
         batch.absorb(Step([event], []))
         await store.append(claim, expected_seq=event.seq, records=batch.records, info=image.info())
         await store.release(claim)
-        log.error("session_quarantined", reason=reason, state=str(SessionState.QUARANTINED))
+        logger.error("session_quarantined", session_id=session_id, reason=reason)
         self._on_quarantined(session_id)
 
     # ---- the end ----

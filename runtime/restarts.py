@@ -16,6 +16,8 @@ DOUBLINGS_MAX = 10
 class RestartIntensity:
     """Counts crashes of one worker. Times are seconds of any monotonic clock."""
 
+    __slots__ = ("_crashes", "_period_seconds", "_restarts_max")
+
     def __init__(self, restarts_max: int, period_seconds: float) -> None:
         self._restarts_max = restarts_max
         self._period_seconds = period_seconds

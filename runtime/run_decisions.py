@@ -14,11 +14,14 @@ from .steps import ArmTimer, Effect, MachineFault, RunEndedSignal, StartRun, Ste
 from .transitions import RUN_DECIDE, Ruling, RunInput
 
 if TYPE_CHECKING:
+    from collections.abc import Set
+
     from .commands import Answer, Close
     from .image import RunRecord, SessionImage
     from .limits import SupervisorLimits
 
 SECOND_NS = 1_000_000_000
+_NO_IDS: frozenset[str] = frozenset()
 FINISHED_KEYS_MAX = 1_024
 """Keys of finished runs that are remembered, to bridge the time until a lookup sees them."""
 
@@ -33,7 +36,7 @@ class RunDecisions:
     def __init__(self, image: SessionImage, limits: SupervisorLimits) -> None:
         self.image = image
         self.draining: str | None = None
-        self.interrupting: set[str] = set()
+        self.interrupting: Set[str] = _NO_IDS
         self.closing: Close | None = None
         self._limits = limits
         self._events: list[Event] = []
@@ -111,7 +114,8 @@ class RunDecisions:
         if run is None or run.attempt != signal.attempt:
             return self._step()
         interrupted = signal.run_id in self.interrupting
-        self.interrupting.discard(signal.run_id)
+        if interrupted:
+            self.interrupting = self.interrupting - {signal.run_id}
         if signal.how == "stopped" or (interrupted and signal.how == "raised"):
             input = _interruption(run)
         else:
@@ -168,10 +172,11 @@ class RunDecisions:
     def interrupt_running(self) -> Step:
         """Ask every running task to stop because the process wants to leave."""
         self._begin(0)
-        for run_id in self.image.in_state(RunState.RUNNING):
+        running = self.image.in_state(RunState.RUNNING)
+        for run_id in running:
             if run_id not in self.interrupting:
-                self.interrupting.add(run_id)
                 self._stop(self.image.runs[run_id])
+        self.interrupting = self.interrupting | set(running)
         return self._step()
 
     def recover(self, now_ns: int) -> Step:

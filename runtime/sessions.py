@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import enum
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class SessionState(str, enum.Enum):
@@ -95,10 +98,14 @@ class DrainReport:
     queued: tuple[str, ...] = ()
     not_stopped: tuple[str, ...] = ()
 
-    def __add__(self, other: DrainReport) -> DrainReport:
+    @staticmethod
+    def of_all(reports: Iterable[DrainReport]) -> DrainReport:
+        """One report over many."""
+        parts = list(reports)
         return DrainReport(
-            *(
-                mine + theirs
-                for mine, theirs in zip(attrs.astuple(self), attrs.astuple(other), strict=True)
-            )
+            completed=tuple(run_id for part in parts for run_id in part.completed),
+            interrupted=tuple(run_id for part in parts for run_id in part.interrupted),
+            requeued=tuple(run_id for part in parts for run_id in part.requeued),
+            queued=tuple(run_id for part in parts for run_id in part.queued),
+            not_stopped=tuple(run_id for part in parts for run_id in part.not_stopped),
         )

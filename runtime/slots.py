@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import trio
+
 from .codec import copy_plain
 from .execution import Execution
 from .runs import RunRequest
 from .turns import Granted
 
 if TYPE_CHECKING:
-    import trio
+    from collections.abc import Callable
 
     from .execution import Host
     from .image import RunRecord
@@ -30,6 +32,8 @@ class Slots:
         self._permits = environment.permits
         self._held = 0
         self._newest: Execution | None = None
+        self._tasks = 0
+        self._tasks_ended: trio.Event | None = None
 
     def granted(self) -> None:
         """RunPermits: a permit is ours. Only counted here; the next turn uses it."""
@@ -62,8 +66,8 @@ class Slots:
         self.release(self.grants)
         self.grants = 0
 
-    def start(self, session_id: str, run: RunRecord, nursery: trio.Nursery) -> None:
-        """Execute a run whose start is durable."""
+    def start(self, session_id: str, run: RunRecord, start_soon: Callable[..., None]) -> None:
+        """Execute a run whose start is durable, in a task of its own."""
         agent = self._env.agents(run.agent)
         assert agent is not None, "looked up before the run was given its slot"
         request = RunRequest(
@@ -79,7 +83,16 @@ class Slots:
         )
         execution = Execution(self._host, agent, request, behind=self._newest)
         self.executions[run.run_id] = self._newest = execution
-        nursery.start_soon(execution.run, name=f"moorage run {run.run_id}")
+        self._tasks += 1
+        start_soon(self._execute, execution, name=f"moorage run {run.run_id}")
+
+    async def _execute(self, execution: Execution) -> None:
+        try:
+            await execution.run()
+        finally:
+            self._tasks -= 1
+            if self._tasks_ended is not None and not self._tasks:
+                self._tasks_ended.set()
 
     def stop(self, run_id: str) -> None:
         """Cancel a run's task; its slot is free when the task has ended."""
@@ -111,8 +124,15 @@ class Slots:
         for execution in self.executions.values():
             execution.abandon()
 
+    async def wait_ended(self) -> None:
+        """Return when every task has ended, however long that takes."""
+        if self._tasks:
+            self._tasks_ended = trio.Event()
+            with trio.CancelScope(shield=True):
+                await self._tasks_ended.wait()
+
     def give_everything_back(self) -> None:
-        """All tasks have ended with their worker."""
+        """All tasks have ended."""
         self.executions.clear()
         self._newest = None
         self.grants = 0

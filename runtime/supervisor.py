@@ -222,7 +222,7 @@ class Supervisor:
                 nursery.start_soon(drain_one, session_id)
         self._env.draining = "keep"
         reports.append(await self._queued_elsewhere(drained))
-        return sum(reports, DrainReport())
+        return DrainReport.of_all(reports)
 
     async def _queued_elsewhere(self, drained: set[str]) -> DrainReport:
         """Runs that stay queued in sessions without a worker, or with one that failed."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import operator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 import trio
@@ -31,7 +31,7 @@ from .steps import RunEndedSignal, StartRun, StopRun
 from .turns import Batch, Environment, Expiry, Granted, Leave, Output, Timers, Trimming
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from .ports import Claim
     from .steps import Effect
@@ -44,22 +44,38 @@ RETRY_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
 """Pauses before a write that left nothing behind is tried again; the last one repeats."""
 
 
+class Keeper(Protocol):
+    """What a worker needs of whoever keeps it alive."""
+
+    def start_soon(
+        self, function: Callable[..., Awaitable[None]], *args: object, name: str
+    ) -> None:
+        """Start a task in the supervisor's nursery."""
+
+    def note_idle(self, idle: bool) -> None:
+        """The worker begins or ends to have nothing to do."""
+
+    def note_failed(self, error: BaseException) -> None:
+        """What the worker will raise, before the tasks of its runs have ended."""
+
+
 class TurnTaker:
     """One session's inbox, machine and tasks, and the turns that bring them together."""
 
-    def __init__(self, session_id: str, inbox: Inbox, environment: Environment) -> None:
+    def __init__(
+        self, session_id: str, inbox: Inbox, environment: Environment, keeper: Keeper
+    ) -> None:
         self.session_id = session_id
         self.inbox = inbox
         self.limits = environment.limits
         self.time_ns = environment.time_ns
         self.claim: Claim | None = None
         self._env = environment
+        self._keeper = keeper
         self._store = environment.store
         self._machine: SessionMachine
-        self._nursery: trio.Nursery | None = None
         self._batch: Batch
         self._slots = Slots(self, environment)
-        self._on_idle: Callable[[bool], None] = lambda idle: None
         self._taken: dict[Ask, None] = {}
         self._timers = Timers()
         self._timers_checked_at = TIMERS_UNCHECKED_MAX
@@ -103,12 +119,7 @@ class TurnTaker:
 
     async def _turn(self) -> None:
         inbox = self.inbox
-        if not inbox:
-            if self._machine.image.state is None:
-                self._leaving = True  # there is no such session, and nobody asked to make it
-                return
-            await self._wait()
-        elif self._timers and self._timers.next_at() <= trio.current_time():
+        if self._timers and self._timers.next_at() <= trio.current_time():
             inbox.put_first(self._timers.due())  # an inbox that is never empty starves no timer
         batch = self._batch = Batch(self._machine.image.head_seq + 1)
         size = 0
@@ -124,9 +135,10 @@ class TurnTaker:
                 await self._snapshots.save(self._owned(), self._machine.image)
 
     async def _wait(self) -> None:
+        """Wait for an item, or for a timer."""
         idle = self._is_idle()
         if idle:
-            self._on_idle(True)
+            self._keeper.note_idle(True)
         try:
             if self._timers:
                 with trio.move_on_at(self._timers.next_at()):
@@ -136,7 +148,7 @@ class TurnTaker:
                 await self.inbox.wait()
         finally:
             if idle:
-                self._on_idle(False)
+                self._keeper.note_idle(False)
 
     def _is_idle(self) -> bool:
         """Whether the session could leave memory: nothing runs, could run, or will fall due."""
@@ -290,18 +302,18 @@ class TurnTaker:
         self._tell_runs(batch)
 
     def _tell_runs(self, batch: Batch) -> None:
-        recent = self._env.recent
+        recent, session_id = self._env.recent, self.session_id
         for event in batch.events:
-            if event.type in RUN_TERMINAL_TYPES:
-                recent.ended(event, len(batch.records[event.seq - batch.first_seq].body))
-            elif event.type == "run_submitted":
-                recent.accepted(self.session_id, event.run_id or "")
+            if event.type == "run_submitted":
+                recent.accepted(session_id, event.run_id or "")
+            elif event.type in RUN_TERMINAL_TYPES:
+                body = batch.records[event.seq - batch.first_seq].body
+                recent.ended(session_id, event.run_id or "", event.seq, body)
 
     def _perform(self, effect: Effect) -> None:
         if isinstance(effect, StartRun):
             run = self._machine.image.runs[effect.run_id]
-            assert self._nursery is not None, "effects are performed inside it"
-            self._slots.start(self.session_id, run, self._nursery)
+            self._slots.start(self.session_id, run, self._keeper.start_soon)
         elif isinstance(effect, StopRun):
             self._slots.stop(effect.run_id)
         else:

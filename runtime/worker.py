@@ -18,47 +18,41 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import trio
+import attrs
 
 from . import commands
 from .errors import SessionQuarantined, StaleOwner, UnknownSession
 from .inbox import Ask
 from .sessions import SessionState
 from .turn_taking import TurnTaker
-from .turns import Batch
+from .turns import Batch, Leave
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from .inbox import Inbox
+    from .turn_taking import Keeper
     from .turns import Environment
 
 
 class Worker(TurnTaker):
     """Owns one session from the call of ``run`` until it returns or raises."""
 
-    def __init__(self, session_id: str, inbox: Inbox, environment: Environment) -> None:
-        super().__init__(session_id, inbox, environment)
+    def __init__(
+        self, session_id: str, inbox: Inbox, environment: Environment, keeper: Keeper
+    ) -> None:
+        super().__init__(session_id, inbox, environment, keeper)
         self.serving = False
         """Whether it came as far as to take asks."""
+        self._ending = False
         self._lost = False
 
-    async def run(
-        self,
-        on_idle: Callable[[bool], None],
-        on_failed: Callable[[BaseException], None] = lambda error: None,
-    ) -> None:
+    async def run(self) -> None:
         """Claim the session, settle what a crash left, and serve until told to leave.
 
-        Calls ``on_idle`` when it begins and ends to have nothing to do, and ``on_failed`` with what
-        it will raise as soon as it fails, before its tasks have ended. Raises SessionHeld,
-        StaleOwner, StoreFailed, SessionQuarantined, and whatever is a defect. On every way out,
-        each ask that was taken has been answered.
+        Raises SessionHeld, StaleOwner, StoreFailed, SessionQuarantined, and whatever is a defect.
+        On every way out the tasks of all runs have ended, and each ask that was taken has been
+        answered.
         """
-        self._on_idle = on_idle
-        self._on_failed = on_failed
-        self.claim = await self._store.claim(self.session_id)
-        self._oldest_seq = self.claim.oldest_seq
+        await self._claim()
         try:
             self._machine = await self._recall()
             image = self._machine.image
@@ -67,12 +61,12 @@ class Worker(TurnTaker):
             self._env.recent.own(self.session_id, image.runs)
             await self._serve()
             if self._deletion is not None:
-                await self._store.delete(self.claim)
+                await self._store.delete(self._owned())
                 self._env.recent.forget(self.session_id)
                 self._reply(self._deletion, image.state is not None)
                 self._refuse_taken(UnknownSession(self.session_id))
             else:
-                await self._store.release(self.claim)
+                await self._store.release(self._owned())
         except BaseException as error:
             self._refuse_taken(error)
             raise
@@ -81,11 +75,17 @@ class Worker(TurnTaker):
             self._env.recent.disown(self.session_id)
             self._slots.give_everything_back()
 
+    async def _claim(self) -> None:
+        claim = await self._store.claim(self.session_id)
+        # kept for as long as the session is in memory, a large snapshot must not be
+        self.claim = attrs.evolve(claim, info=None, snapshot=None)
+        self._oldest_seq = claim.oldest_seq
+
     def lose(self) -> None:
         """The claim could not be renewed: stop at once, another owner may be writing."""
         self._lost = True
-        if self._nursery is not None:
-            self._nursery.cancel_scope.cancel()
+        self._slots.abandon()
+        self.inbox.put(Leave())
 
     def _asked_to_lift(self) -> bool:
         return any(
@@ -95,30 +95,32 @@ class Worker(TurnTaker):
 
     async def _serve(self) -> None:
         failure: BaseException | None = None
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            try:
-                recovered = False
-                while not recovered:
-                    self._batch = Batch(self._machine.image.head_seq + 1)
-                    self._batch.absorb(self._machine.recover(self.time_ns()))
-                    self._slots.fill(self._machine, self._batch)
-                    recovered = await self._commit()
-                self.serving = True
-                while not (self._leaving or self._lost):
+        try:
+            recovered = False
+            while not recovered:
+                self._batch = Batch(self._machine.image.head_seq + 1)
+                self._batch.absorb(self._machine.recover(self.time_ns()))
+                self._slots.fill(self._machine, self._batch)
+                recovered = await self._commit()
+            self.serving = True
+            while not (self._leaving or self._lost):
+                if self.inbox:
                     await self._turn()
-            except BaseException as error:
-                failure = error
-                self._refuse_taken(error)
-                self._on_failed(error)
-                # the tasks may take long to end: until then, too, readers go to the store
-                self._env.tail.drop(self.session_id)
-                self._env.recent.disown(self.session_id)
-            # agents may take their time to end, and readers must not wait for what is not fed
-            self._env.tail.drop(self.session_id)
-            # left alone, only a deletion has executions: they end without being recorded
-            self._slots.abandon()
-            nursery.cancel_scope.cancel()
+                elif self._machine.image.state is None:
+                    break  # there is no such session, and nobody asked to make it
+                else:
+                    await self._wait()
+        except BaseException as error:
+            failure = error
+            self._refuse_taken(error)
+            self._keeper.note_failed(error)
+        self._ending = True
+        # agents may take their time to end, and readers must not wait for what is not fed
+        self._env.tail.drop(self.session_id)
+        self._env.recent.disown(self.session_id)
+        # left alone, only a deletion has executions: they end without being recorded
+        self._slots.abandon()
+        await self._slots.wait_ended()
         if self._lost:
             epoch = self._owned().epoch
             raise StaleOwner(self.session_id, epoch=epoch, current="its lease ran out")

@@ -122,6 +122,11 @@ class NewsBoard:
         self._slice_first_at = 0.0
         self._slice_last_at = 0.0
 
+    @property
+    def anybody(self) -> bool:
+        """Whether anybody waits for anything."""
+        return bool(self._lines or self._run_lines)
+
     def statistics(self) -> NewsStatistics:
         waiting = sum(len(line.tasks) for line in self._lines.values())
         waiting += sum(len(tasks) for runs in self._run_lines.values() for tasks in runs.values())

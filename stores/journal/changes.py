@@ -157,7 +157,7 @@ def _encode_events(
         for position, record in enumerate(records)
         if record.type in _INDEXED_TYPES and record.run_id is not None
     ]
-    packed = None if info is None else codec.encode_struct(info)
+    packed = None if info is None else codec.encode_info(info)
     meta = _pack_meta(first_seq, packed, marks) if packed is not None or marks else b""
     count = len(records)
     flags = 0 if info is None else info_flags(info)

@@ -180,8 +180,8 @@ class Owner:
             self.opened.publish(end)
         except OSError as error:  # readers in other processes learn of it later
             _log.warning("durable offset not published", error=repr(error))
-        publish = self._news.publish
-        for change in changes:
+        publish, anybody = self._news.publish, self._news.anybody
+        for change in changes if anybody else ():
             if change.kind == fmt.EVENTS and change.events:
                 ended = [mark.run_id for mark in change.marks if mark.what == ENDED]
                 publish(change.session_id, change.seq + change.events - 1, ended)

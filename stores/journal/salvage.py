@@ -211,7 +211,7 @@ class _Session:
         info, flags = entry.info, entry.flags
         if not info:
             made_up = _made_up_info(self._id)
-            info, flags = codec.encode_struct(made_up), info_flags(made_up)
+            info, flags = codec.encode_info(made_up), info_flags(made_up)
         yield encode_info(self._id, entry.oldest_seq, info, flags=flags, time_ns=entry.modified_ns)
         head = entry.oldest_seq - 1
         for part in self._events():

@@ -302,8 +302,7 @@ class Life:
         worker = resident.worker if resident is not None else None
         if worker is None or not worker.serving or self.store.dead:
             return
-        nursery = worker._nursery
-        if nursery is not None and not nursery.cancel_scope.cancel_called:  # else it is given up
+        if not worker._ending:  # else it is given up
             assert worker._machine.image == await replay(self.store, name)
 
 

@@ -162,11 +162,12 @@ async def test_a_worker_waits_until_there_is_an_item() -> None:
     assert story == ["item"]
 
 
-async def test_waiting_where_something_is_already_returns_at_once() -> None:
+async def test_waiting_where_something_is_already_is_a_defect_and_not_a_wait_for_ever() -> None:
     inbox = Inbox(10)
     inbox.put("item")
 
-    await inbox.wait()
+    with pytest.raises(AssertionError, match="look first"):
+        await inbox.wait()
 
     assert list(inbox) == ["item"]
 

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import pytest
 import trio
+from moorage.runtime.codec import encode_event
 from moorage.runtime.events import Event
 from moorage.runtime.recent_runs import RecentRuns
 from trio.testing import wait_all_tasks_blocked
 
 
-def ended(run_id: str, session_id: str = "s") -> Event:
-    return Event(session_id, 2, 1_000, "run_completed", run_id, {"output": 1}, None)
+def ended(run_id: str, session_id: str = "s", size: int = 100) -> Event:
+    """A terminal event of ``size`` encoded bytes."""
+    bare = encode_event(1_000, "run_completed", run_id, {"output": bytes(50)}, None)
+    data = {"output": bytes(50 + size - len(bare.body))}
+    return Event(session_id, 2, 1_000, "run_completed", run_id, data, None)
+
+
+def tell(recent: RecentRuns, event: Event) -> None:
+    assert event.run_id is not None
+    body = encode_event(event.time_ns, event.type, event.run_id, event.data, None).body
+    recent.ended(event.session_id, event.run_id, event.seq, body)
 
 
 @pytest.fixture
 def recent() -> RecentRuns:
     """Session "s" is owned and its run A is unfinished."""
-    recent = RecentRuns(bytes_max=100)
+    recent = RecentRuns(bytes_max=200)
     recent.own("s", ["A"])
     return recent
 
@@ -36,7 +46,7 @@ class Waiter:
 
 
 async def test_a_wait_for_what_is_not_known_returns_false_at_once(recent: RecentRuns) -> None:
-    recent.ended(ended("A"), 10)
+    tell(recent, ended("A"))
 
     assert await recent.wait("s", "A") is False
     assert await recent.wait("s", "never submitted") is False
@@ -53,7 +63,7 @@ async def test_everyone_who_waits_for_a_run_is_woken_when_it_ends_and_nobody_els
         for waiter in (first, second, other):
             nursery.start_soon(waiter.run)
         await wait_all_tasks_blocked()
-        recent.ended(ended("A"), 10)
+        tell(recent, ended("A"))
         await wait_all_tasks_blocked()
         woken = [first.answers, second.answers, other.answers]
         nursery.cancel_scope.cancel()
@@ -84,7 +94,7 @@ async def test_a_cancelled_wait_is_forgotten_and_the_others_go_on(recent: Recent
         await wait_all_tasks_blocked()
         leaving.scope.cancel()
         await wait_all_tasks_blocked()
-        recent.ended(ended("A"), 10)  # waking a task that is gone would crash trio
+        tell(recent, ended("A"))  # waking a task that is gone would crash trio
 
     assert (leaving.answers, staying.answers) == ([], [True])
 
@@ -110,15 +120,15 @@ async def test_a_rebuilt_worker_s_run_is_waited_for_anew(
 
 
 def test_the_oldest_outcomes_go_when_the_bytes_are_too_many(recent: RecentRuns) -> None:
-    for run_id, size in (("A", 40), ("B", 40), ("C", 70)):
+    for run_id, size in (("A", 90), ("B", 90), ("C", 170)):
         recent.accepted("s", run_id)
-        recent.ended(ended(run_id), size)
+        tell(recent, ended(run_id, size=size))
 
     outcomes = {run_id: recent.outcome("s", run_id) for run_id in "ABC"}
     statistics = recent.statistics()
 
-    assert outcomes == {"A": None, "B": None, "C": ended("C")}
-    assert (statistics.outcomes, statistics.bytes, statistics.bytes_max) == (1, 70, 100)
+    assert outcomes == {"A": None, "B": None, "C": ended("C", size=170)}
+    assert (statistics.outcomes, statistics.bytes, statistics.bytes_max) == (1, 170, 200)
 
 
 def test_an_outcome_of_exactly_the_limit_is_kept_and_a_larger_one_evicts_nothing(
@@ -126,10 +136,10 @@ def test_an_outcome_of_exactly_the_limit_is_kept_and_a_larger_one_evicts_nothing
 ) -> None:
     recent.accepted("s", "B")
 
-    recent.ended(ended("A"), 100)
-    recent.ended(ended("B"), 101)
+    tell(recent, ended("A", size=200))
+    tell(recent, ended("B", size=201))
 
-    assert recent.outcome("s", "A") == ended("A")
+    assert recent.outcome("s", "A") == ended("A", size=200)
     assert recent.outcome("s", "B") is None
     assert recent.statistics().unfinished == 0
 
@@ -137,21 +147,31 @@ def test_an_outcome_of_exactly_the_limit_is_kept_and_a_larger_one_evicts_nothing
 def test_forgetting_a_session_takes_its_outcomes_and_their_bytes_only(recent: RecentRuns) -> None:
     recent.own("t", ["A"])
     recent.accepted("s", "B")
-    recent.ended(ended("A"), 30)
-    recent.ended(ended("A", "t"), 20)
+    tell(recent, ended("A", size=90))
+    tell(recent, ended("A", "t", size=80))
 
     recent.forget("s")
 
     statistics = recent.statistics()
     assert recent.outcome("s", "A") is None
-    assert recent.outcome("t", "A") == ended("A", "t")
-    assert (statistics.outcomes, statistics.bytes, statistics.unfinished) == (1, 20, 1)
+    assert recent.outcome("t", "A") == ended("A", "t", size=80)
+    assert (statistics.outcomes, statistics.bytes, statistics.unfinished) == (1, 80, 1)
 
 
 def test_a_worker_that_is_gone_leaves_the_outcomes_that_it_told(recent: RecentRuns) -> None:
-    recent.ended(ended("A"), 10)
+    tell(recent, ended("A"))
 
     recent.disown("s")
     recent.disown("never owned")
+
+    assert recent.outcome("s", "A") == ended("A")
+
+
+def test_each_who_asks_gets_an_outcome_of_his_own(recent: RecentRuns) -> None:
+    tell(recent, ended("A"))
+
+    first = recent.outcome("s", "A")
+    assert first is not None
+    first.data["output"] = "changed by its reader"
 
     assert recent.outcome("s", "A") == ended("A")

@@ -52,6 +52,6 @@ def test_reports_of_several_sessions_add_up_without_losing_a_run() -> None:
     first = DrainReport(("a",), ("b",), ("c",), ("d",), ("e",))
     second = DrainReport(completed=("f",), not_stopped=("g",))
 
-    total = sum([first, second], DrainReport())
+    total = DrainReport.of_all([first, second])
 
     assert DrainReport(("a", "f"), ("b",), ("c",), ("d",), ("e", "g")) == total
