@@ -15,7 +15,8 @@ import msgpack
 from cattrs.errors import BaseValidationError
 
 from .errors import CorruptLog, InvalidArgument, RecordTooLarge
-from .events import Data, Event, lift
+from .events import STATE_TYPES, Data, Event, lift, schema_version
+from .identifiers import check_name
 from .ports import Record
 from .runs import RunState
 from .sessions import SessionInfo, SessionState
@@ -120,6 +121,40 @@ def encode_event(
     if bytes_max is not None and len(body) > bytes_max:
         raise RecordTooLarge(f"event {type!r}", size=len(body), limit=bytes_max)
     return Record(time_ns, type, run_id, body, key)
+
+
+_CHECKED_TYPES: set[str] = set()
+_CHECKED_TYPES_MAX = 1_000
+
+
+def encode_emitted(
+    time_ns: int,
+    type: str,
+    run_id: str,
+    data: Data,
+    metadata: dict[str, Any] | None,
+    *,
+    bytes_max: int,
+) -> Record:
+    """Encode what an agent emits, of which nothing was checked. Raises InvalidArgument, also for
+    types that only the session writes, and RecordTooLarge."""
+    if type.__class__ is not str or type not in _CHECKED_TYPES:
+        _check_emitted_type(type)
+    if metadata is not None and metadata.__class__ is not dict:
+        raise InvalidArgument(f"metadata must be a dict, not {metadata!r}")
+    if time_ns.__class__ is not int or time_ns < 0:
+        raise InvalidArgument(f"time_ns must be nanoseconds since 1970, not {time_ns!r}")
+    return encode_event(
+        time_ns, type, run_id, data, metadata, version=schema_version(type), bytes_max=bytes_max
+    )
+
+
+def _check_emitted_type(type: str) -> None:
+    check_name("event type", type)
+    if type in STATE_TYPES:
+        raise InvalidArgument(f"{type!r} is written by the session itself: use another type")
+    if len(_CHECKED_TYPES) < _CHECKED_TYPES_MAX:
+        _CHECKED_TYPES.add(type)
 
 
 def decode_event(session_id: str, seq: int, body: bytes | memoryview) -> Event:

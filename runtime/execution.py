@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import structlog
 import trio
 
-from .codec import check_plain, encode_event, pack, private_copy
+from .codec import check_plain, encode_emitted, pack, private_copy
 from .errors import BufferFull, InvalidArgument, RunEnded
-from .events import STATE_TYPES, schema_version
 from .identifiers import check_name
 from .steps import RunEndedSignal
 
@@ -150,22 +149,10 @@ class Execution:
     ) -> None:
         if self._ended:
             raise RunEnded(self.run_id)
-        if type.__class__ is not str or type not in _CHECKED_TYPES:
-            _check_type(type)
-        if metadata is not None and metadata.__class__ is not dict:
-            raise InvalidArgument(f"metadata must be a dict, not {metadata!r}")
         if time_ns is None:
             time_ns = self._stamp()
-        elif time_ns.__class__ is not int or time_ns < 0:
-            raise InvalidArgument(f"time_ns must be nanoseconds since 1970, not {time_ns!r}")
-        record = encode_event(
-            time_ns,
-            type,
-            self.request.run_id,
-            data,
-            metadata,
-            version=schema_version(type),
-            bytes_max=self._bytes_max,
+        record = encode_emitted(
+            time_ns, type, self.request.run_id, data, metadata, bytes_max=self._bytes_max
         )
         if type == "token_usage_updated":
             self._count_usage(data)
@@ -272,16 +259,6 @@ class Execution:
 
 
 _NUMBERS = (int, float)
-_CHECKED_TYPES: set[str] = set()
-_CHECKED_TYPES_MAX = 1_000
-
-
-def _check_type(type: str) -> None:
-    check_name("event type", type)
-    if type in STATE_TYPES:
-        raise InvalidArgument(f"{type!r} is written by the session itself: use another type")
-    if len(_CHECKED_TYPES) < _CHECKED_TYPES_MAX:
-        _CHECKED_TYPES.add(type)
 
 
 def _is_no_failure(error: BaseException) -> bool:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
-from moorage.runtime.codec import decode_event, encode_event, private_copy
+from moorage.runtime.codec import decode_event, encode_emitted, private_copy
 from moorage.runtime.errors import BufferFull, InvalidArgument, RunEnded
-from moorage.runtime.events import STATE_TYPES, Data, Event
+from moorage.runtime.events import Data, Event
 from moorage.runtime.identifiers import check_name
 from moorage.runtime.limits import MEBIBYTE
 from moorage.runtime.runs import RunRequest, RunState
@@ -192,9 +192,7 @@ class RecordingContext:
         if time_ns is None:
             time_ns = int(trio.current_time() * 1e9)
         try:
-            if check_name("event type", type) in STATE_TYPES:
-                raise InvalidArgument(f"event type {type!r} is reserved for the session itself")
-            record = encode_event(
+            record = encode_emitted(
                 time_ns, type, self.run_id, data, metadata, bytes_max=self._record_bytes_max
             )
         except InvalidArgument as error:

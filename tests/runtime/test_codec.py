@@ -327,3 +327,33 @@ def test_checked_data_is_encoded_as_the_unchecked_is() -> None:
     event = (7, "run_started", "run_1", {"attempt": 1})
 
     assert codec.encode_event(*event, checked=True) == codec.encode_event(*event)
+
+
+# ---- what an agent emits ----
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"type": "run_completed"}, "written by the session itself"),
+        ({"type": ""}, "event type must not be empty"),
+        ({"type": 5}, "event type must be a str"),
+        ({"metadata": [1]}, "metadata must be a dict, not \\[1\\]"),
+        ({"time_ns": -1}, "time_ns must be nanoseconds since 1970, not -1"),
+        ({"time_ns": 1.5}, "time_ns must be nanoseconds since 1970, not 1.5"),
+        ({"data": {1, 2}}, "data is a builtins.set"),
+    ],
+)
+def test_what_an_agent_must_not_emit_is_refused(changes: dict[str, Any], message: str) -> None:
+    emitted: dict[str, Any] = {"time_ns": 1, "type": "x", "data": None, "metadata": None}
+
+    codec.encode_emitted(run_id="r", bytes_max=100, **emitted)
+    with pytest.raises(InvalidArgument, match=message):
+        codec.encode_emitted(run_id="r", bytes_max=100, **{**emitted, **changes})
+
+
+def test_an_emitted_event_over_the_limit_is_refused_with_both_numbers() -> None:
+    with pytest.raises(RecordTooLarge) as caught:
+        codec.encode_emitted(1, "x", "r", b"\x00" * 100, None, bytes_max=100)
+
+    assert (caught.value.limit, caught.value.size) == (100, 110)

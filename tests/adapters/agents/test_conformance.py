@@ -321,7 +321,11 @@ class WorksOnlyOnce(Function):
 @pytest.mark.parametrize(
     ("fixture", "check", "message"),
     [
-        (EmitsReservedTypes, "events_are_plain_and_of_allowed_types", "reserved"),
+        (
+            EmitsReservedTypes,
+            "events_are_plain_and_of_allowed_types",
+            "written by the session itself",
+        ),
         (EmitsWhatIsNotPlain, "events_are_plain_and_of_allowed_types", "set"),
         (ReturnsASet, "output_arrives_as_plain_data", "set"),
         (ChangesItsOutput, "nothing_at_all_is_an_output_too", "output={}"),

@@ -210,3 +210,13 @@ async def test_a_context_can_cancel_its_own_run():
     context = RecordingContext()
 
     assert (await execute(endless, context.request(), context)).state == RunState.CANCELLED
+
+
+@pytest.mark.parametrize("options", [{"time_ns": -1}, {"metadata": [1]}])
+async def test_it_refuses_options_that_a_session_refuses(options):
+    context = RecordingContext()
+
+    with pytest.raises(InvalidArgument):
+        await context.emit("x", None, **options)
+
+    assert context.events == []

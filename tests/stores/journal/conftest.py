@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
+import trio
 from moorage.runtime.codec import encode_event
 from moorage.runtime.errors import CursorExpired, UnknownSession
 from moorage.runtime.ports import Snapshot
@@ -86,6 +87,19 @@ class Scribe:
             await store.delete(claim)
             del self.claims[session_id]
             self.logs[session_id] = Log(head=log.head, oldest=log.head + 1)
+
+    async def rotated(self, store: JournalStore, times: int) -> None:
+        """Wait for a rotation that is due: it happens beside the commits, in threads."""
+        with trio.fail_after(30):
+            while store.statistics().rotations < times:
+                await trio.lowlevel.checkpoint()
+
+    async def fill(self, store: JournalStore, rotations: int = 3) -> None:
+        """240 events of three sessions in segments of 4 KiB, sealed so many times."""
+        for number in range(60):
+            await self.append(store, f"session-{number % 3}", count=4)
+            if number % 20 == 19:
+                await self.rotated(store, min(number // 20 + 1, rotations))
 
     async def append(self, store: JournalStore, session_id: str, *, count: int) -> None:
         log = self.logs.setdefault(session_id, Log())

@@ -18,11 +18,6 @@ def disk() -> SimulatedDisk:
     return SimulatedDisk()
 
 
-async def fill(store: JournalStore, scribe: Any, appends: int = 60) -> None:
-    for number in range(appends):
-        await scribe.append(store, f"session-{number % 3}", count=4)
-
-
 async def trim(store: JournalStore, scribe: Any, session_id: str, before: int) -> None:
     await store.trim(scribe.claims[session_id], before)
     scribe.logs[session_id].oldest = before
@@ -38,7 +33,7 @@ async def test_trimmed_and_deleted_events_give_their_space_back(
 ) -> None:
     store = JournalStore(ROOT, disk=disk, segment_bytes=4096, durability=durability)
     async with open_store(store):
-        await fill(store, scribe)
+        await scribe.fill(store)
         full = log_bytes(disk)
         await trim(store, scribe, "session-0", scribe.logs["session-0"].head)
         await store.delete(scribe.claims.pop("session-1"))
@@ -50,13 +45,14 @@ async def test_trimmed_and_deleted_events_give_their_space_back(
         assert report.bytes_before >= full
         assert report.bytes_after == log_bytes(disk)
         assert report.bytes_after < 0.55 * full
-        assert report.segments_after <= report.segments_before
+        assert report.segments_after < report.segments_before
         await scribe.check(store)
         assert store.statistics().compactions > 0
     async with open_store(JournalStore(ROOT, disk=disk)) as store:
         await scribe.check(store)
         scribe.claims.clear()
-        await fill(store, scribe, 3)
+        for number in range(3):
+            await scribe.append(store, f"session-{number}", count=4)
         await scribe.check(store)
 
 
@@ -64,7 +60,7 @@ async def test_a_second_compaction_finds_nothing_to_do(
     disk: SimulatedDisk, scribe: Any, open_store: Any
 ) -> None:
     async with open_store(JournalStore(ROOT, disk=disk, segment_bytes=4096)) as store:
-        await fill(store, scribe)
+        await scribe.fill(store)
         await trim(store, scribe, "session-0", 20)
         await store.compact()
         before = disk.files()
@@ -79,7 +75,7 @@ async def test_everything_deleted_leaves_no_sealed_segment(
     disk: SimulatedDisk, scribe: Any, open_store: Any
 ) -> None:
     async with open_store(JournalStore(ROOT, disk=disk, segment_bytes=4096)) as store:
-        await fill(store, scribe)
+        await scribe.fill(store)
         for session_id in list(scribe.claims):
             await store.delete(scribe.claims[session_id])
 
@@ -96,12 +92,12 @@ async def test_compaction_happens_by_itself_when_much_is_dead(
 ) -> None:
     monkeypatch.setattr("moorage.stores.journal.compaction.INTERVAL_SECONDS", 0.0)
     async with open_store(JournalStore(ROOT, disk=disk, segment_bytes=4096)) as store:
-        await fill(store, scribe)
+        await scribe.fill(store)
         for session_id, claim in scribe.claims.items():
             await store.trim(claim, scribe.logs[session_id].head)
             scribe.logs[session_id].oldest = scribe.logs[session_id].head
         full = log_bytes(disk)
-        await fill(store, scribe, 1)
+        await scribe.append(store, "session-0", count=4)
         with trio.fail_after(30):
             while not store.statistics().compactions or log_bytes(disk) > 0.5 * full:
                 await trio.sleep(0.001)  # it works in a thread, and tells nobody when it is done
@@ -112,7 +108,7 @@ async def test_a_damaged_block_stops_compaction_and_nothing_is_lost(
     disk: SimulatedDisk, scribe: Any, open_store: Any
 ) -> None:
     async with open_store(JournalStore(ROOT, disk=disk, segment_bytes=4096)) as store:
-        await fill(store, scribe)
+        await scribe.fill(store)
         await trim(store, scribe, "session-0", scribe.logs["session-0"].head)
         path = ROOT / "segments" / "00000001.log"
         damaged = bytearray(disk.files()[path])

@@ -162,8 +162,7 @@ async def test_a_manifest_is_guessed_from_the_segments_when_it_cannot_be_read(
 ) -> None:
     disk = SimulatedDisk()
     async with open_store(JournalStore(LAYOUT.root, disk=disk, segment_bytes=4096)) as store:
-        for number in range(60):
-            await scribe.append(store, f"session-{number % 3}", count=4)
+        await scribe.fill(store)
     truth = load_manifest(disk, LAYOUT)
     assert truth is not None
     if left == "damaged":
@@ -174,7 +173,7 @@ async def test_a_manifest_is_guessed_from_the_segments_when_it_cannot_be_read(
 
     manifest = manifest_or_guess(disk, LAYOUT, problems)
 
-    assert len(truth.segments) >= 2
+    assert len(truth.segments) > 2
     assert [at.file for at in problems] == [str(LAYOUT.manifest)] * (left != "whole")
     assert manifest.log_id == truth.log_id
     assert [(at.number, at.low) for at in manifest.segments] == [

@@ -29,8 +29,7 @@ async def test_a_sound_journal_is_counted(
     disk: SimulatedDisk, scribe: Any, open_store: Any
 ) -> None:
     async with open_store(JournalStore(ROOT, disk=disk, segment_bytes=4096)) as store:
-        for number in range(60):
-            await scribe.append(store, f"session-{number % 3}", count=4)
+        await scribe.fill(store)
         # beside the live owner
         report = await trio.to_thread.run_sync(lambda: verify(ROOT, disk=disk))
         assert report.sound
