@@ -63,7 +63,8 @@ class Execution:
         self.unresponsive = False
         self._host = host
         self._agent = agent
-        self._ahead_bytes = 0
+        self._emitted_bytes = 0
+        self._settled_bytes = 0
         self._calls = 0
         self._ended = False
         self._begun = False
@@ -104,8 +105,8 @@ class Execution:
     ) -> None:
         self._put(type, data, time_ns, metadata)
         self._calls += 1
-        if self._ahead_bytes > self._ahead_bytes_max:
-            await self._wait_until(self._ahead_bytes_max)
+        if self._emitted_bytes - self._settled_bytes > self._ahead_bytes_max:
+            await self._wait_settled(self._emitted_bytes - self._ahead_bytes_max)
         elif self._calls >= CALLS_PER_CHECKPOINT:
             self._calls = 0
             await trio.lowlevel.checkpoint()
@@ -118,10 +119,11 @@ class Execution:
         time_ns: int | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
-        if self._ahead_bytes > self._ahead_bytes_max:
+        ahead = self._emitted_bytes - self._settled_bytes
+        if ahead > self._ahead_bytes_max:
             raise BufferFull(
                 "emit_ahead_bytes_max",
-                used=self._ahead_bytes,
+                used=ahead,
                 limit=self._ahead_bytes_max,
                 remedy="await emit() or flush(), which wait for the log",
             )
@@ -130,7 +132,7 @@ class Execution:
     async def flush(self) -> None:
         if self._ended:
             raise RunEnded(self.run_id)
-        await self._wait_until(0)
+        await self._wait_settled(self._emitted_bytes)
 
     async def park(self, name: str, data: Data = None) -> Data:
         if self._ended:
@@ -161,7 +163,7 @@ class Execution:
         self.out.append(record)
         size = len(record.body)
         self.out_bytes += size
-        self._ahead_bytes += size
+        self._emitted_bytes += size
 
     def _count_usage(self, data: Data) -> None:
         for name, value in data.items() if isinstance(data, dict) else ():
@@ -181,9 +183,12 @@ class Execution:
         while not self._begun:
             await self._park()
 
-    async def _wait_until(self, bytes_ahead: int) -> None:
+    async def _wait_settled(self, size: int) -> None:
+        """Wait until so many bytes, counted from the run's start, are durable."""
         await trio.lowlevel.checkpoint()
-        while self._ahead_bytes > bytes_ahead:
+        while self._settled_bytes < size:
+            if self._ended:
+                raise RunEnded(self.run_id)
             await self._park()
 
     async def _park(self) -> None:
@@ -203,7 +208,7 @@ class Execution:
 
     def settled(self, size: int) -> None:
         """``size`` bytes of events are durable."""
-        self._ahead_bytes -= size
+        self._settled_bytes += size
         if self._room is not None:
             self._room.unpark_all()
 
@@ -221,8 +226,11 @@ class Execution:
                 output = await self._agent(request, self)
                 signal = self._returned(output)
         except BaseException as error:
-            if _is_no_failure(error):
+            passing = _no_failure_in(error)
+            if passing is error:
                 raise
+            if passing is not None:
+                raise passing from None
             signal = {"how": "raised", "problem": problem_of(error)}
         self._begin()
         self._ended = True
@@ -246,26 +254,27 @@ class Execution:
 
     def _returned(self, output: object) -> dict[str, Any]:
         try:
-            copy, _ = private_copy(output, "output", bytes_max=self._bytes_max)
+            copy, size = private_copy(output, "output", bytes_max=self._bytes_max)
         except InvalidArgument as error:
             return {"how": "raised", "problem": problem_of(error, code="output_invalid")}
-        return {"how": "returned", "output": copy}
+        return {"how": "returned", "output": copy, "size_bytes": size}
 
     def abandon(self) -> None:
         """The worker is gone: nothing that the agent still does is recorded."""
         self._ended = True
-        self.settled(self._ahead_bytes)
+        self.settled(0)
         self.scope.cancel()
 
 
 _NUMBERS = (int, float)
 
 
-def _is_no_failure(error: BaseException) -> bool:
-    """Whether an exception is, or has in its group, what is meant for the whole program."""
+def _no_failure_in(error: BaseException) -> BaseException | None:
+    """What an exception is, or has in its group, that is meant for the whole program. The rest of
+    such a group is the agent's matter: trio would make it everybody's."""
     if isinstance(error, BaseExceptionGroup):
-        return error.subgroup((KeyboardInterrupt, trio.Cancelled)) is not None
-    return isinstance(error, (KeyboardInterrupt, trio.Cancelled))
+        return error.subgroup((KeyboardInterrupt, trio.Cancelled))
+    return error if isinstance(error, (KeyboardInterrupt, trio.Cancelled)) else None
 
 
 def problem_of(error: BaseException, *, code: str | None = None) -> dict[str, Any]:

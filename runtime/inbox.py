@@ -2,8 +2,11 @@
 
 An ask belongs to a caller's task that is suspended until it is answered. Until a worker takes it,
 its caller can be cancelled, and then nothing was accepted; from then on the caller is shielded
-until the answer is there. Suspending and waking goes through trio's own primitives, because an
-Event and a shield per command would cost more than the command.
+until the answer is there. Only who asks for what waits for agents (a drain, a deletion) can be
+cancelled at any time, and what was asked for goes on: the caller may be such an agent.
+
+Suspending and waking goes through trio's own primitives, because an Event and a shield per command
+would cost more than the command.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import outcome
 import trio
 
+from .commands import DeleteSession, Drain
 from .errors import BufferFull
 
 if TYPE_CHECKING:
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
     from .errors import MoorageError
 
 
+_WAITING_FOR_AGENTS = (Drain, DeleteSession)
 _DONE_ITEMS_MAX = 1_000
 """Taken items that a list may begin with before they are removed."""
 
@@ -49,7 +54,7 @@ class Ask:
             trio.lowlevel.reschedule(task, outcome.Error(error))
 
     def abort(self, raise_cancel: Any) -> trio.lowlevel.Abort:
-        if self.taken:
+        if self.taken and not isinstance(self.command, _WAITING_FOR_AGENTS):
             return trio.lowlevel.Abort.FAILED
         self.abandoned = True
         self._task = None

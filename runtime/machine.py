@@ -206,7 +206,10 @@ class SessionMachine(RunDecisions):
         return changed
 
     def _reopen(self, command: commands.Reopen) -> bool:
-        return self._change(SessionInput.REOPEN)
+        changed = self._change(SessionInput.REOPEN)
+        if changed:
+            self.draining = None  # a drain may have been why it was closed
+        return changed
 
     def _change(self, input: SessionInput) -> bool:
         type = self._session_event(input)

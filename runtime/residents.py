@@ -6,6 +6,7 @@ often is given up, and that is the matter of its session alone.
 
 from __future__ import annotations
 
+import copy
 import traceback
 from typing import TYPE_CHECKING
 
@@ -111,7 +112,7 @@ class Residents:
 
     def _spawn(self, session_id: str) -> Resident:
         if self._closed is not None:
-            raise self._closed
+            raise copy.copy(self._closed)
         resident = Resident(session_id, self)
         self.start_soon(self._serve, resident, name=f"moorage session {session_id}")
         self._by_id[session_id] = resident
@@ -200,7 +201,7 @@ class Residents:
         try:
             await worker.run()
         except SessionQuarantined as error:
-            self._answer_for_quarantined(resident, error)
+            await self._answer_for_quarantined(resident, error)
             return 0.0 if resident.inbox.has_asks() else None
         except StaleOwner as error:
             logger.warning("session_lost", session_id=resident.session_id, reason=str(error))
@@ -245,16 +246,34 @@ class Residents:
             self._on_store_failed(error)
             resident.inbox.refuse_all(self._closed or error, close=True)
 
-    def _answer_for_quarantined(self, resident: Resident, error: SessionQuarantined) -> None:
-        """A quarantined session can be opened, to be read; everything else is refused."""
+    async def _answer_for_quarantined(self, resident: Resident, error: SessionQuarantined) -> None:
+        """A quarantined session can be opened, to be read, and deleted; all else is refused."""
+        self._on_quarantined(resident.session_id)
         plain = commands.OpenSession()
         for item in resident.inbox.take_all():
             if not isinstance(item, Ask) or not resident.inbox.take(item):
                 continue
             if item.command in (plain, commands.OpenSession(mode="resume")):
                 item.answer(False)
+            elif isinstance(item.command, commands.DeleteSession):
+                await self._delete_quarantined(resident.session_id, item)
             else:
                 item.refuse(SessionQuarantined(error.session_id, reason=error.reason))
+
+    async def _delete_quarantined(self, session_id: str, ask: Ask) -> None:
+        """Without the machine, which may be what crashes."""
+        store = self._env.store
+        try:
+            claim = await store.claim(session_id)
+            await store.delete(claim)
+        except MoorageError as error:
+            ask.refuse(error)
+        except BaseException:
+            ask.refuse(StoreFailed(f"session {session_id!r} may or may not be deleted"))
+            raise
+        else:
+            self._env.forget(session_id)
+            ask.answer(claim.info is not None)
 
     async def _give_up(self, resident: Resident, reason: str) -> float | None:
         """Quarantine the session. Where that cannot be recorded either, all that is left is to

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 SECOND_NS = 1_000_000_000
 _NO_IDS: frozenset[str] = frozenset()
+_NOTHING: list[Any] = []
+"""Stands where lists are between two steps; ``_begin`` puts new ones there."""
 FINISHED_KEYS_MAX = 1_024
 """Keys of finished runs that are remembered, to bridge the time until a lookup sees them."""
 
@@ -39,8 +41,8 @@ class RunDecisions:
         self.interrupting: Set[str] = _NO_IDS
         self.closing: Close | None = None
         self._limits = limits
-        self._events: list[Event] = []
-        self._effects: list[Effect] = []
+        self._events: list[Event] = _NOTHING
+        self._effects: list[Effect] = _NOTHING
         self._now = 0
         self._finished_keys: dict[str, int] = {}
         self._keys_forgotten_at = image.head_seq
@@ -54,7 +56,10 @@ class RunDecisions:
         self._now = max(now_ns, self.image.last_time_ns)
 
     def _step(self, answer: Answer = None) -> Step:
-        return Step(self._events, self._effects, answer)
+        step = Step(self._events, self._effects, answer)
+        # an idle session must not hold its last run's input and output
+        self._events, self._effects = _NOTHING, _NOTHING
+        return step
 
     def _record(self, type: str, run_id: str | None, data: dict[str, Any]) -> Event:
         image = self.image

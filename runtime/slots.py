@@ -32,7 +32,8 @@ class Slots:
         self._permits = environment.permits
         self._held = 0
         self._newest: Execution | None = None
-        self._tasks = 0
+        self.tasks = 0
+        """Tasks that have not ended; a run's task outlives its durable end by a moment."""
         self._tasks_ended: trio.Event | None = None
 
     def granted(self) -> None:
@@ -77,22 +78,25 @@ class Slots:
             agent=run.agent,
             attempt=run.attempt,
             key=run.key,
-            answers=dict(run.answers),
-            metadata=run.metadata,
+            answers=copy_plain(run.answers) if run.answers else {},
+            metadata=copy_plain(run.metadata) if run.metadata else run.metadata,
             submitted_at_ns=run.submitted_at_ns,
         )
         execution = Execution(self._host, agent, request, behind=self._newest)
         self.executions[run.run_id] = self._newest = execution
-        self._tasks += 1
+        self.tasks += 1
         start_soon(self._execute, execution, name=f"moorage run {run.run_id}")
 
     async def _execute(self, execution: Execution) -> None:
         try:
             await execution.run()
         finally:
-            self._tasks -= 1
-            if self._tasks_ended is not None and not self._tasks:
+            self.tasks -= 1
+            if self._newest is execution:
+                self._newest = None  # it holds what the run was asked
+            if self._tasks_ended is not None and not self.tasks:
                 self._tasks_ended.set()
+                self._host.inbox.put(Granted())
 
     def stop(self, run_id: str) -> None:
         """Cancel a run's task; its slot is free when the task has ended."""
@@ -120,16 +124,19 @@ class Slots:
             self._permits.release()
 
     def abandon(self) -> None:
-        """Cancel every task; nothing they still do is recorded."""
+        """Cancel every task; nothing they still do is recorded, and nothing more will start."""
         for execution in self.executions.values():
             execution.abandon()
+        self._permits.leave_line(self)
+        self.release(self.grants)
+        self.grants = 0
 
     async def wait_ended(self) -> None:
-        """Return when every task has ended, however long that takes."""
-        if self._tasks:
+        """Return when every task has ended. Should that be later than anybody waits for it here,
+        the last one's end puts an item into the inbox."""
+        if self.tasks:
             self._tasks_ended = trio.Event()
-            with trio.CancelScope(shield=True):
-                await self._tasks_ended.wait()
+            await self._tasks_ended.wait()
 
     def give_everything_back(self) -> None:
         """All tasks have ended."""

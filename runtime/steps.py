@@ -64,3 +64,5 @@ class RunEndedSignal:
     problem: dict[str, Any] | None = None
     name: str | None = None
     usage: dict[str, Any] | None = None
+    size_bytes: int = 0
+    """Of the output, encoded."""

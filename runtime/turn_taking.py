@@ -5,6 +5,7 @@ See worker.py for the order that is kept and for what happens when the write fai
 
 from __future__ import annotations
 
+import copy
 import operator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 BATCH_BYTES_MAX = 4 * 1024 * 1024
 """A batch takes no further items beyond this; the rest is the next one's."""
+_NO_BATCH = Batch(0)
+"""Stands where a batch is between two turns: an idle session must not hold its last one."""
 TIMERS_UNCHECKED_MAX = 100
 """Timers that may wait before those of ended runs are looked for and forgotten."""
 RETRY_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
@@ -74,7 +77,7 @@ class TurnTaker:
         self._keeper = keeper
         self._store = environment.store
         self._machine: SessionMachine
-        self._batch: Batch
+        self._batch = _NO_BATCH
         self._slots = Slots(self, environment)
         self._taken: dict[Ask, None] = {}
         self._timers = Timers()
@@ -84,6 +87,8 @@ class TurnTaker:
         self._leaving_for_good = False
         self._deletion: Ask | None = None
         self._retries = 0
+        self._recovered = False
+        self._closing_before: commands.Close | None = None
         self._oldest_seq = 1
         self._snapshots = SnapshotKeeper(self._store, self.limits.snapshot_events_max)
 
@@ -99,7 +104,7 @@ class TurnTaker:
                 f"({type(error).__name__}): submit again with the same key"
             )
         for ask in self._taken:
-            ask.refuse(error)
+            ask.refuse(copy.copy(error))
         self._taken.clear()
 
     async def _recall(self) -> SessionMachine:
@@ -121,13 +126,20 @@ class TurnTaker:
         inbox = self.inbox
         if self._timers and self._timers.next_at() <= trio.current_time():
             inbox.put_first(self._timers.due())  # an inbox that is never empty starves no timer
-        batch = self._batch = Batch(self._machine.image.head_seq + 1)
+        machine = self._machine
+        self._closing_before = machine.closing
+        batch = self._batch = Batch(machine.image.head_seq + 1)
         size = 0
+        if not self._recovered:
+            batch.absorb(machine.recover(self.time_ns()))
+            self._slots.fill(machine, batch)
         while inbox and size < BATCH_BYTES_MAX and self._deletion is None:
             size += self._take(inbox.pop())
-            if self._slots.grants or self._machine.startable():
-                self._slots.fill(self._machine, batch)
-        await self._commit()
+            if self._slots.grants or machine.startable():
+                self._slots.fill(machine, batch)
+        if await self._commit():
+            self._recovered = True
+        self._batch = _NO_BATCH
         self._finish_drains()
         if (self._leaving or self._leaving_for_good) and self._deletion is None:
             self._leaving = not inbox and not batch.records and self._may_leave()
@@ -140,7 +152,9 @@ class TurnTaker:
         if idle:
             self._keeper.note_idle(True)
         try:
-            if self._timers:
+            if self.inbox:
+                pass  # somebody needs the room: it was asked to leave at once
+            elif self._timers:
                 with trio.move_on_at(self._timers.next_at()):
                     await self.inbox.wait()
                 self.inbox.put_first(self._timers.due())
@@ -181,14 +195,15 @@ class TurnTaker:
         if isinstance(item, Ask):
             if self.inbox.take(item):
                 self._take_ask(item)
-            return 256
+            return 256 + getattr(item.command, "size_bytes", 0)
         if isinstance(item, Output):
             self._take_output(item)
             return item.size
         if kind is RunEndedSignal:
             self._batch.inputs.append(item)
             self._batch.absorb(self._machine.ended(item, self.time_ns()))
-        elif kind is Expiry:
+            return 256 + item.size_bytes  # type: ignore[no-any-return]
+        if kind is Expiry:
             self._batch.inputs.append(item)
             self._expire(item)
         elif kind is DrainWatch:
@@ -222,7 +237,8 @@ class TurnTaker:
                 was_draining = machine.draining
                 step = machine.handle(command, self.time_ns())
                 if machine.draining is not was_draining:
-                    self._env.draining_by_id[self.session_id] = machine.draining
+                    self._batch.resumed_from = was_draining
+                    self._batch.called_off += self._drains
                 self._batch.absorb(step)
                 answer = step.answer
         except MoorageError as error:
@@ -268,6 +284,10 @@ class TurnTaker:
                 return False
             self._retries = 0
             self._after_append(batch)
+        if batch.resumed_from is not None:
+            self._env.set_draining(self.session_id, self._machine.draining)
+            for watch in batch.called_off:
+                self._end_drain(watch)
         for effect in batch.effects:
             self._perform(effect)
         for ask, answer in batch.answers:
@@ -344,10 +364,9 @@ class TurnTaker:
             self._reply(ask, StoreFailed(error.message, written=False))
         self._slots.release(batch.starts)
         self._machine = await self._recall()
-        self._machine.draining = old.draining
+        self._machine.draining = batch.resumed_from or old.draining
         self._machine.interrupting = self._slots.stopped()
-        if not any(isinstance(ask.command, commands.Close) for ask, _ in batch.answers):
-            self._machine.closing = old.closing
+        self._machine.closing = self._closing_before
         # with an item to look at, runs whose start was not written get another chance
         self.inbox.put_first([*batch.inputs, Granted()])
         if self._retries >= len(RETRY_SECONDS) and self._must_leave():
@@ -368,7 +387,7 @@ class TurnTaker:
     def _begin_drain(self, ask: Ask, command: commands.Drain) -> None:
         self._machine.status()  # raises for a session that is not there
         self._machine.draining = command.queued
-        self._env.draining_by_id[self.session_id] = command.queued
+        self._env.set_draining(self.session_id, command.queued)
         watch = DrainWatch(ask, command)
         self._drains.append(watch)
         self._timers.arm(command.timeout_seconds, watch)
@@ -377,7 +396,7 @@ class TurnTaker:
         if watch in self._drains:
             watch.expired = True
             self._machine.draining = "keep"
-            self._env.draining_by_id[self.session_id] = "keep"
+            self._env.set_draining(self.session_id, "keep")
             self._batch.absorb(self._machine.interrupt_running())
 
     def _finish_drains(self) -> None:
@@ -387,6 +406,9 @@ class TurnTaker:
         ignoring = frozenset(self._slots.unresponsive())
         for watch in list(self._drains):
             if watch.is_over(image, ignoring):
-                self._drains.remove(watch)
-                self._timers.keep(partial(operator.is_not, watch))
-                self._reply(watch.ask, watch.report(image))
+                self._end_drain(watch)
+
+    def _end_drain(self, watch: DrainWatch) -> None:
+        self._drains.remove(watch)
+        self._timers.keep(partial(operator.is_not, watch))
+        self._reply(watch.ask, watch.report(self._machine.image))

@@ -19,6 +19,7 @@ from .recent_runs import RecentRuns
 from .tail import TailCache
 
 if TYPE_CHECKING:
+    from .drains import DrainWatch
     from .events import Event
     from .execution import Execution
     from .inbox import Ask
@@ -46,6 +47,18 @@ class Environment:
 
     def draining_of(self, session_id: str) -> str | None:
         return self.draining_by_id.get(session_id, self.draining)
+
+    def set_draining(self, session_id: str, draining: str | None) -> None:
+        """Keep a session's own condition for as long as it differs from the process's."""
+        if draining == self.draining:
+            self.draining_by_id.pop(session_id, None)
+        else:
+            self.draining_by_id[session_id] = draining
+
+    def forget(self, session_id: str) -> None:
+        """The session was deleted."""
+        self.draining_by_id.pop(session_id, None)
+        self.recent.forget(session_id)
 
 
 class Leave(NamedTuple):
@@ -84,10 +97,21 @@ class Batch:
     """One turn's outcome before it is durable.
 
     ``inputs`` are the items that did not come from callers; they are taken again if the write
-    leaves nothing behind.
+    leaves nothing behind. ``called_off`` are drains that a resumption ends, and ``resumed_from`` is
+    the condition that it ended.
     """
 
-    __slots__ = ("answers", "effects", "events", "first_seq", "inputs", "records", "starts")
+    __slots__ = (
+        "answers",
+        "called_off",
+        "effects",
+        "events",
+        "first_seq",
+        "inputs",
+        "records",
+        "resumed_from",
+        "starts",
+    )
 
     def __init__(self, first_seq: int) -> None:
         self.first_seq = first_seq
@@ -96,6 +120,8 @@ class Batch:
         self.effects: list[Effect] = []
         self.answers: list[tuple[Ask, Any]] = []
         self.inputs: list[Any] = []
+        self.called_off: list[DrainWatch] = []
+        self.resumed_from: str | None = None
         self.starts = 0
 
     def absorb(self, step: Step) -> None:

@@ -19,13 +19,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import attrs
+import trio
 
 from . import commands
-from .errors import SessionQuarantined, StaleOwner, UnknownSession
+from .errors import (
+    AdmissionClosed,
+    MoorageError,
+    SessionQuarantined,
+    StaleOwner,
+    UnknownSession,
+)
 from .inbox import Ask
-from .sessions import SessionState
+from .sessions import DrainReport, SessionState
 from .turn_taking import TurnTaker
-from .turns import Batch, Leave
+from .turns import Leave
 
 if TYPE_CHECKING:
     from .inbox import Inbox
@@ -40,8 +47,6 @@ class Worker(TurnTaker):
         self, session_id: str, inbox: Inbox, environment: Environment, keeper: Keeper
     ) -> None:
         super().__init__(session_id, inbox, environment, keeper)
-        self.serving = False
-        """Whether it came as far as to take asks."""
         self._ending = False
         self._lost = False
 
@@ -57,12 +62,13 @@ class Worker(TurnTaker):
             self._machine = await self._recall()
             image = self._machine.image
             if image.state is SessionState.QUARANTINED and not self._asked_to_lift():
+                await self._store.release(self._owned())
                 raise SessionQuarantined(self.session_id, reason=image.reason or "unknown")
             self._env.recent.own(self.session_id, image.runs)
             await self._serve()
             if self._deletion is not None:
                 await self._store.delete(self._owned())
-                self._env.recent.forget(self.session_id)
+                self._env.forget(self.session_id)
                 self._reply(self._deletion, image.state is not None)
                 self._refuse_taken(UnknownSession(self.session_id))
             else:
@@ -96,15 +102,8 @@ class Worker(TurnTaker):
     async def _serve(self) -> None:
         failure: BaseException | None = None
         try:
-            recovered = False
-            while not recovered:
-                self._batch = Batch(self._machine.image.head_seq + 1)
-                self._batch.absorb(self._machine.recover(self.time_ns()))
-                self._slots.fill(self._machine, self._batch)
-                recovered = await self._commit()
-            self.serving = True
             while not (self._leaving or self._lost):
-                if self.inbox:
+                if self.inbox or not self._recovered:
                     await self._turn()
                 elif self._machine.image.state is None:
                     break  # there is no such session, and nobody asked to make it
@@ -120,9 +119,40 @@ class Worker(TurnTaker):
         self._env.recent.disown(self.session_id)
         # left alone, only a deletion has executions: they end without being recorded
         self._slots.abandon()
-        await self._slots.wait_ended()
+        await self._wait_tasks_ended()
         if self._lost:
             epoch = self._owned().epoch
             raise StaleOwner(self.session_id, epoch=epoch, current="its lease ran out")
         if failure is not None:
             raise failure
+
+    @property
+    def serving(self) -> bool:
+        """Whether it came as far as to settle what a crash left."""
+        return self._recovered
+
+    async def _wait_tasks_ended(self) -> None:
+        """Who asks meanwhile waits with us, but not longer than agents are given to end."""
+        with trio.CancelScope(shield=True):
+            with trio.move_on_after(self.limits.cancel_grace_seconds):
+                await self._slots.wait_ended()
+            while self._slots.tasks:
+                for item in self.inbox.take_all():
+                    if isinstance(item, Ask) and self.inbox.take(item):
+                        await self._answer_at_the_end(item)
+                if not self.inbox and self._slots.tasks:
+                    await self.inbox.wait()
+
+    async def _answer_at_the_end(self, ask: Ask) -> None:
+        ignoring = tuple(self._slots.executions)
+        if not isinstance(ask.command, commands.Drain):
+            reason = f"waiting for {', '.join(ignoring)}, which goes on although it was cancelled"
+            ask.refuse(AdmissionClosed(f"session {self.session_id!r}", reason=reason))
+            return
+        self._env.set_draining(self.session_id, "keep")
+        try:
+            machine = await self._recall()
+        except MoorageError as error:
+            ask.refuse(error)
+        else:
+            ask.answer(DrainReport(queued=machine.image.queued(), not_stopped=ignoring))

@@ -10,6 +10,7 @@ from moorage.runtime import (
     RecordTooLarge,
     RunEnded,
     RunFailed,
+    StoreFailed,
     SupervisorLimits,
     open_supervisor,
 )
@@ -453,3 +454,88 @@ async def test_the_context_tells_the_agent_what_it_works_on(autojump_clock):
     assert facts == ["s", outcome.run_id, 1, {"trace": "t"}]
     assert (request.input, request.key, request.session_id) == ({"x": 1}, "k", "s")
     assert (request.submitted_at_ns, request.agent) == (outcome.submitted_at_ns, None)
+
+
+async def test_flush_does_not_return_for_events_that_were_lost(autojump_clock, failing_store):
+    flushed = []
+
+    async def agent(request, context):
+        await context.emit("note", "lost")
+        try:
+            await context.flush()
+        except BaseException as error:
+            flushed.append(type(error))
+            raise
+        flushed.append("durable")
+        await trio.sleep_forever()
+
+    failing_store.only = lambda records: records[0].type == "note"
+    failing_store.lose_answer(written=False)
+    async with open_supervisor(failing_store, agent) as supervisor:
+        session = await supervisor.session("s")
+        outcome = await session.execute(None)
+
+    assert flushed == [RunEnded]
+    assert outcome.state == "interrupted"
+
+
+async def test_flush_waits_for_what_was_emitted_before_and_not_for_what_comes_later(
+    autojump_clock,
+):
+    class SlowStore(MemoryStore):
+        async def append(self, claim, **options):
+            await trio.sleep(0.05)
+            await super().append(claim, **options)
+
+    waited = []
+
+    async def agent(request, context):
+        async def go_on():
+            while True:
+                await context.emit("note", 1)
+                await trio.sleep(0.01)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(go_on)
+            await trio.sleep(1)
+            await context.emit("important", 1)
+            began = trio.current_time()
+            with trio.move_on_after(20):
+                await context.flush()
+            waited.append(trio.current_time() - began)
+            nursery.cancel_scope.cancel()
+
+    async with open_supervisor(SlowStore(), agent) as supervisor:
+        outcome = await (await supervisor.session("s")).execute(None)
+
+    assert outcome.state == "completed"
+    assert waited[0] < 0.5
+
+
+@pytest.mark.promise(14)
+async def test_an_agent_whose_cleanup_fails_while_the_store_is_poisoned_harms_nobody(
+    autojump_clock, failing_store
+):
+    async def fail_when_cancelled():
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise ValueError("cleanup failed")
+
+    async def agent(request, context):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fail_when_cancelled)
+            nursery.start_soon(trio.sleep_forever)
+
+    async with open_supervisor(failing_store, agent) as supervisor:
+        session = await supervisor.session("s")
+        other = await supervisor.session("other")
+        await session.submit(None)
+        await trio.sleep(1)
+        failing_store.fail_sync()
+        with pytest.raises(StoreFailed):
+            await other.append("note", {})
+        await trio.sleep(10)
+        events = await session.events()
+
+    assert [event.type for event in events][-1] == "run_started"

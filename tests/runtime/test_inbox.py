@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
-from moorage.runtime.commands import Pause, Resume
+from moorage.runtime.commands import DeleteSession, Drain, Pause, Resume
 from moorage.runtime.errors import AdmissionClosed, BufferFull, StoreFailed
 from moorage.runtime.inbox import _DONE_ITEMS_MAX, Ask, Inbox
 from trio.testing import wait_all_tasks_blocked
@@ -276,3 +276,31 @@ def test_items_can_be_put_back_in_front_of_the_others() -> None:
     assert list(inbox) == ["a", "b", "extra", "c", "d"]
     assert inbox.take_all() == ["a", "b", "extra", "c", "d"]
     assert len(inbox) == 0
+
+
+@pytest.mark.parametrize("command", [Drain(timeout_seconds=1.0), DeleteSession()])
+async def test_who_waits_for_agents_can_give_up_although_the_ask_was_taken(command: Any) -> None:
+    inbox = Inbox(10)
+    async with trio.open_nursery() as nursery:
+        (asker,) = await asking(nursery, inbox, command)
+        ask = next_ask(inbox)
+        assert inbox.take(ask)
+        asker.scope.cancel()
+        await wait_all_tasks_blocked()
+
+        assert asker.outcome == "cancelled"
+        ask.answer("nobody is there any more")  # waking a task that is gone would crash trio
+
+
+async def test_who_asks_for_anything_else_is_shielded_once_the_ask_was_taken() -> None:
+    inbox = Inbox(10)
+    async with trio.open_nursery() as nursery:
+        (asker,) = await asking(nursery, inbox, Pause())
+        ask = next_ask(inbox)
+        assert inbox.take(ask)
+        asker.scope.cancel()
+        await wait_all_tasks_blocked()
+        assert asker.outcome is None
+        ask.answer(True)
+
+    assert asker.outcome is True

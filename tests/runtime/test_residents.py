@@ -375,3 +375,36 @@ async def test_a_lease_is_renewed_for_as_long_as_the_worker_lives(autojump_clock
 
     assert outcome.state == "completed"
     assert residents == 0
+
+
+async def test_a_session_that_becomes_idle_makes_room_at_once_and_unharmed(autojump_clock, sleeper):
+    limits = SupervisorLimits(sessions_resident_max=1, idle_seconds=3600)
+    async with open_supervisor(MemoryStore(), sleeper, limits=limits) as supervisor:
+        session = await supervisor.session("busy")
+        run = await session.submit(5)
+        await supervisor.session("other")
+        opened_at = trio.current_time()
+        outcome = await run.wait()
+        states = {info.id: info.state async for info in supervisor.sessions()}
+
+    assert 5 <= opened_at < 5.1
+    assert outcome.state == "completed"
+    assert states == {"busy": "open", "other": "open"}
+
+
+async def test_a_quarantined_session_can_be_deleted_and_used_again(
+    autojump_clock, failing_store, sleeper
+):
+    limits = SupervisorLimits(restarts_max=2)
+    async with open_supervisor(failing_store, sleeper, limits=limits) as supervisor:
+        session = await supervisor.session("s")
+        await crash_until_quarantined(failing_store, session)
+        state = (await session.info()).state
+
+        deleted = await supervisor.delete_session("s")
+        again = await supervisor.delete_session("s")
+        session = await supervisor.session("s")
+        outcome = await session.execute(1)
+
+    assert (state, deleted, again) == ("quarantined", True, False)
+    assert outcome.state == "completed"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import trio
-from moorage.runtime import InvalidArgument, SupervisorLimits, open_supervisor
+from moorage.runtime import InvalidArgument, StoreFailed, SupervisorLimits, open_supervisor
 from moorage.runtime.testing import assert_fifo, assert_history, assert_slots, wait_until
 from moorage.stores import MemoryStore
 
@@ -158,3 +158,48 @@ async def test_an_agent_of_an_unknown_name_after_a_restart_fails_its_run_and_no_
     assert "'old'" in outcomes[0].error.message
     assert outcomes[0].started_at_ns is None
     assert_history(events)
+
+
+@pytest.mark.promise(14)
+async def test_a_worker_that_only_waits_for_its_agent_keeps_no_place_in_line(
+    autojump_clock, failing_store
+):
+    async def agent(request, context):
+        with trio.CancelScope(shield=request.input == "ignores"):
+            await trio.sleep(500 if request.input == "ignores" else 2)
+
+    limits = SupervisorLimits(runs_running_max=2)
+    async with open_supervisor(failing_store, agent, limits=limits) as supervisor:
+        failing = await supervisor.session("failing", slots=2)
+        other = await supervisor.session("other")
+        await other.submit("first")
+        await failing.submit("ignores")
+        await failing.submit("stands in line")
+        run = await other.submit("stands behind it")
+        await trio.sleep(0.5)
+        failing_store.lose_answer(written=False)
+        with pytest.raises(StoreFailed):
+            await failing.append("note", {})
+        await run.wait()
+        waited = trio.current_time()
+
+    assert waited < 10
+
+
+async def test_what_an_agent_does_to_its_request_changes_nothing_in_the_session(autojump_clock):
+    async def agent(request, context):
+        answer = await context.park("question")
+        request.input["changed"] = request.metadata["changed"] = answer["changed"] = object()
+        await trio.sleep(10)
+        return "done"
+
+    async with open_supervisor(MemoryStore(), agent) as supervisor:
+        session = await supervisor.session("s")
+        run = await session.submit({"a": 1}, metadata={"user": "u"})
+        await trio.sleep(1)
+        await session.answer(run.id, "question", {"yes": True})
+        await trio.sleep(1)
+        await session.trim(before=2)  # saves a snapshot, which can only hold plain data
+        outcome = await run.wait()
+
+    assert outcome.state == "completed"

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import gc
+import tracemalloc
+from functools import partial
+
 import pytest
 import trio
 from moorage.runtime import (
@@ -12,7 +16,7 @@ from moorage.runtime.testing import (
     assert_history,
     wait_until,
 )
-from moorage.runtime.turn_taking import TIMERS_UNCHECKED_MAX
+from moorage.runtime.turn_taking import BATCH_BYTES_MAX, TIMERS_UNCHECKED_MAX
 from moorage.stores import MemoryStore
 
 
@@ -200,3 +204,116 @@ async def test_timers_of_runs_that_have_ended_do_not_pile_up(autojump_clock, sle
 
     assert waiting <= 2 * TIMERS_UNCHECKED_MAX
     assert timed_out.state == "timed_out"
+
+
+@pytest.mark.promise(13)
+async def test_resuming_calls_a_drain_off_and_its_deadline_with_it(autojump_clock, sleeper):
+    reports = []
+
+    async def drain():
+        reports.append((await session.drain(timeout_seconds=30), trio.current_time()))
+
+    async with open_supervisor(MemoryStore(), sleeper) as supervisor:
+        session = await supervisor.session("s")
+        run = await session.submit(100)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(drain)
+            await trio.sleep(1)
+            assert await session.resume()
+        outcome = await run.wait()
+        status = await session.status()
+
+    ((report, ended_at),) = reports
+    assert ended_at < 2
+    assert report.not_stopped == (run.id,)
+    assert (outcome.state, status.draining) == ("completed", False)
+
+
+async def test_a_resumption_that_could_not_be_written_leaves_the_drain_as_it_was(
+    autojump_clock, failing_store, sleeper
+):
+    async with open_supervisor(failing_store, sleeper) as supervisor:
+        session = await supervisor.session("s")
+        run = await session.submit(100)
+        await session.pause()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(session.drain, timeout_seconds=30))
+            await trio.sleep(1)
+            failing_store.fail()
+            with pytest.raises(StoreFailed):
+                await session.resume()
+            status = await session.status()
+        outcome = await run.wait()
+        ended_at = trio.current_time()
+
+    assert status.draining
+    assert outcome.state == "interrupted"
+    assert 30 <= ended_at < 32
+
+
+async def test_a_forced_close_whose_end_could_not_be_written_at_first_closes_later(
+    autojump_clock, failing_store
+):
+    async def agent(request, context):
+        with trio.CancelScope(shield=True):
+            await trio.sleep(3)
+
+    async with open_supervisor(failing_store, agent) as supervisor:
+        session = await supervisor.session("s")
+        await session.submit(None)
+        await trio.sleep(1)
+        failing_store.only = has_type("session_closed")
+        failing_store.fail()
+        await session.close(force=True)
+        await trio.sleep(60)
+        info = await session.info()
+
+    assert failing_store.failed == 1
+    assert info.state == "closed"
+
+
+async def test_a_batch_takes_no_more_than_its_bytes(autojump_clock):
+    sizes = []
+
+    class MeasuringStore(MemoryStore):
+        async def append(self, claim, **options):
+            sizes.append(sum(len(record.body) for record in options["records"]))
+            await trio.sleep(1)
+            await super().append(claim, **options)
+
+    async def agent(request, context):
+        return bytes(2**20)
+
+    async with open_supervisor(MeasuringStore(), agent) as supervisor:
+        session = await supervisor.session("s", slots=20)
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(session.append, "note", bytes(2**20))
+                nursery.start_soon(session.submit, bytes(2**20))
+        await session.wait_idle()
+
+    assert max(sizes) < BATCH_BYTES_MAX + 2 * 2**20
+
+
+async def test_an_idle_session_does_not_hold_its_last_run(autojump_clock):
+    async def agent(request, context):
+        return bytes(2**20)
+
+    tracemalloc.start()
+    try:
+        limits = SupervisorLimits(outcome_cache_bytes_max=0)
+        store = MemoryStore()
+        async with open_supervisor(store, agent, limits=limits) as supervisor:
+            sessions = [await supervisor.session(f"s{number}") for number in range(10)]
+            before = tracemalloc.get_traced_memory()[0]
+            for session in sessions:
+                await session.execute(bytes(2**20))
+            for session in sessions:
+                await session.trim(before=(await session.info()).head_seq)
+            await trio.sleep(1)
+            gc.collect()
+            each = (tracemalloc.get_traced_memory()[0] - before) / len(sessions)
+    finally:
+        tracemalloc.stop()
+
+    assert each < 1.2 * 2**20, "the log holds the outcome, and nothing holds it twice"

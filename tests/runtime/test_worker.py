@@ -3,8 +3,11 @@ from __future__ import annotations
 import pytest
 import trio
 from moorage.runtime import (
+    AdmissionClosed,
     RunInterrupted,
     StoreFailed,
+    SupervisorLimits,
+    UnknownSession,
     open_supervisor,
 )
 from moorage.runtime.testing import (
@@ -132,3 +135,127 @@ async def test_poison_is_told_to_everybody_while_an_agent_still_ignores_its_canc
     assert len(told_at) == 4
     assert max(told_at) < 5
     assert sleeper.running == 0
+
+
+async def sleep_shielded(request, context):
+    """An agent that ignores its cancellation for as many seconds as its input says."""
+    with trio.CancelScope(shield=True):
+        await trio.sleep(request.input)
+
+
+@pytest.mark.promise(13)
+async def test_a_worker_that_waits_for_an_agent_that_does_not_stop_answers_all_the_same(
+    autojump_clock, failing_store
+):
+    limits = SupervisorLimits(cancel_grace_seconds=5)
+    async with open_supervisor(failing_store, sleep_shielded, limits=limits) as supervisor:
+        session = await supervisor.session("s")
+        run = await session.submit(400)
+        queued = await session.submit(0)
+        await trio.sleep(1)
+        failing_store.lose_answer(written=False)
+        with pytest.raises(StoreFailed):
+            await session.append("note", {})
+        with pytest.raises(AdmissionClosed, match=run.id):
+            await session.status()
+        answered_at = trio.current_time()
+        report = await session.drain(timeout_seconds=1_000)
+        reported_at = trio.current_time()
+        await trio.sleep(500)
+        status = await session.status()
+        await session.resume()
+        await queued.wait()
+
+    assert status.draining
+    assert 5 < answered_at < 7
+    assert reported_at == answered_at
+    assert (report.not_stopped, report.queued) == ((run.id,), (queued.id,))
+
+
+async def test_who_asks_a_session_that_is_being_deleted_does_not_wait_for_its_agent(
+    autojump_clock,
+):
+    async with open_supervisor(MemoryStore(), sleep_shielded) as supervisor:
+        session = await supervisor.session("s")
+        await session.submit(400)
+        await trio.sleep(1)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(supervisor.delete_session, "s")
+            await trio.sleep(1)
+            with pytest.raises(AdmissionClosed):
+                await session.status()
+            answered_at = trio.current_time()
+
+    assert answered_at < 60
+
+
+async def test_an_agent_may_delete_its_own_session(autojump_clock):
+    deleting = []
+
+    async def agent(request, context):
+        deleting.append(context.session_id)
+        await supervisor.delete_session(context.session_id)
+
+    with trio.fail_after(60):
+        async with open_supervisor(MemoryStore(), agent) as supervisor:
+            session = await supervisor.session("s")
+            run = await session.submit(None)
+            with pytest.raises(UnknownSession):
+                await run.wait()
+            left = [info.id async for info in supervisor.sessions()]
+
+    assert (deleting, left) == (["s"], [])
+
+
+async def test_an_agent_that_drains_its_own_session_is_interrupted_at_the_deadline(autojump_clock):
+    async def agent(request, context):
+        await session.drain(timeout_seconds=30)
+
+    async with open_supervisor(MemoryStore(), agent) as supervisor:
+        session = await supervisor.session("s")
+        run = await session.submit(None)
+        outcome = await run.wait(timeout_seconds=60)
+        events = await session.events()
+
+    assert outcome.state == "interrupted"
+    assert "error_occurred" not in types_of(events), "it is not unresponsive"
+
+
+async def test_a_drain_can_be_given_up_and_goes_on(autojump_clock, sleeper):
+    async with open_supervisor(MemoryStore(), sleeper) as supervisor:
+        session = await supervisor.session("s")
+        run = await session.submit(1_000)
+        with trio.move_on_after(1) as given_up:
+            await session.drain(timeout_seconds=20)
+        gone_at = trio.current_time()
+        outcome = await run.wait()
+        ended_at = trio.current_time()
+
+    assert given_up.cancelled_caught
+    assert gone_at < 2
+    assert outcome.state == "interrupted"
+    assert 20 <= ended_at < 22
+
+
+async def test_leaving_and_opening_do_not_hang_while_a_recovery_cannot_be_written(
+    autojump_clock, failing_store, sleeper
+):
+    failing_store.only = has_type("run_interrupted")
+    failing_store.fail_sync()
+    with pytest.raises(KeyError):
+        async with open_supervisor(failing_store, sleeper) as supervisor:
+            run = await (await supervisor.session("s")).submit(1_000)
+            await trio.sleep(1)
+            raise KeyError
+    failing_store.poison, failing_store.broken = None, True
+
+    with trio.fail_after(120):
+        async with open_supervisor(failing_store, sleeper) as supervisor:
+            with pytest.raises(StoreFailed) as refused:
+                await supervisor.session("s")
+    failing_store.broken = False
+    async with open_supervisor(failing_store, sleeper) as supervisor:
+        outcome = await (await supervisor.session("s")).wait(run.id)
+
+    assert refused.value.written is False
+    assert outcome.state == "interrupted"
