@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+import sys
+from typing import TYPE_CHECKING, Any
 
+from . import commands
 from .codec import private_copy
 from .errors import InvalidArgument
 from .identifiers import check_name
+
+if TYPE_CHECKING:
+    from .limits import SupervisorLimits
+    from .sessions import QueuedPolicy
 
 SLOTS_MAX = 10_000
 TAGS_MAX = 64
@@ -15,25 +21,45 @@ TAG_BYTES_MAX = 256
 METADATA_BYTES_MAX = 16_384
 """Of a session or a run, encoded. Listings and the journal's memory hold it for every session."""
 PAGE_EVENTS_MAX = 10_000
+SUMMARY_BYTES_MAX = 1_024
+REASON_BYTES_MAX = 4_096
+"""Of a reason to cancel or to close, in UTF-8."""
+SHOWN_BITS_MAX = 256
+"""Of a whole number whose digits are shown in an error."""
 
 
 def check_seconds(name: str, value: float | None, *, minimum: float = 0.0) -> float | None:
     """A time limit in seconds; None and infinity mean without limit."""
     if value is None:
         return None
-    if type(value) not in (int, float) or math.isnan(value) or value < minimum:
-        raise InvalidArgument(
-            f"{name} must be None or a number of seconds of at least {minimum}, not {value!r}"
-        )
-    return None if math.isinf(value) else float(value)
+    if type(value) in (int, float) and value >= minimum:  # NaN is not
+        if value == math.inf:
+            return None
+        if value <= sys.float_info.max:
+            return float(value)
+    raise InvalidArgument(
+        f"{name} must be None or a number of seconds of at least {minimum}, not {_shown(value)}"
+    )
 
 
 def check_count(name: str, value: object, *, minimum: int, maximum: int) -> int:
     if type(value) is not int or not minimum <= value <= maximum:
         raise InvalidArgument(
-            f"{name} must be a whole number from {minimum} to {maximum}, not {value!r}"
+            f"{name} must be a whole number from {minimum} to {maximum}, not {_shown(value)}"
         )
     return value
+
+
+def _shown(value: object) -> str:
+    """``repr``, which Python refuses for whole numbers of some thousand digits."""
+    if type(value) is int and value.bit_length() > SHOWN_BITS_MAX:
+        return f"a whole number of {value.bit_length()} bits"
+    return repr(value)
+
+
+def check_run_id(value: object) -> str:
+    """An id that a run may have; whether there is such a run is for the log to say."""
+    return check_name("run id", value)
 
 
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> Any:
@@ -81,3 +107,35 @@ def check_types(value: object) -> frozenset[str] | None:
     if isinstance(value, str) or not isinstance(value, (set, frozenset, list, tuple)) or not value:
         raise InvalidArgument(f"types must be None or a set of event types, not {value!r}")
     return frozenset(check_name("event type", item) for item in value)
+
+
+def check_summary(value: str | None) -> str | None:
+    if value is None:
+        return None
+    return check_name("summary", value, bytes_max=SUMMARY_BYTES_MAX)
+
+
+def check_reason(value: str | None) -> str | None:
+    """A reason is free text, so that nothing is left running for the sake of its text; None and
+    "" are no reason, and what UTF-8 has no bytes for becomes "?"."""
+    if value is not None and not isinstance(value, str):
+        raise InvalidArgument(f"reason must be None or a str, not {value!r}")
+    text = (value or "").encode("utf-8", "replace")
+    if len(text) > REASON_BYTES_MAX:
+        raise InvalidArgument(
+            f"reason is {len(text)} bytes of UTF-8 and the limit is {REASON_BYTES_MAX}: shorten it"
+        )
+    return text.decode() or None
+
+
+def check_drain(
+    limits: SupervisorLimits, timeout_seconds: float | None, queued: QueuedPolicy
+) -> commands.Drain:
+    """Check what ``drain`` was given: None stands for the limits' time, infinity for any."""
+    if timeout_seconds is None:
+        timeout_seconds = limits.drain_seconds
+    limit = check_seconds("timeout_seconds", timeout_seconds)
+    return commands.Drain(
+        timeout_seconds=math.inf if limit is None else limit,
+        queued=check_choice("queued", queued, ("keep", "finish")),
+    )

@@ -29,6 +29,8 @@ _SIMPLE = frozenset({type(None), bool, float, str, bytes})
 _INT_MIN = -(2**63)
 _INT_MAX = 2**64 - 1
 _DEPTH_MAX = 100
+TIME_NS_MAX = 2**63 - 1
+"""Nanoseconds since 1970 in 64 bits with a sign: the year 2262."""
 
 _pack = msgpack.Packer(autoreset=True, strict_types=True, use_bin_type=True).pack
 
@@ -142,17 +144,25 @@ def encode_emitted(
         _check_emitted_type(type)
     if metadata is not None and metadata.__class__ is not dict:
         raise InvalidArgument(f"metadata must be a dict, not {metadata!r}")
-    if time_ns.__class__ is not int or time_ns < 0:
-        raise InvalidArgument(f"time_ns must be nanoseconds since 1970, not {time_ns!r}")
+    if time_ns.__class__ is not int or not 0 <= time_ns <= TIME_NS_MAX:
+        raise InvalidArgument(
+            f"time_ns must be whole nanoseconds since 1970, from 0 to {TIME_NS_MAX}, "
+            f"not {time_ns!r}"
+        )
     return encode_event(
         time_ns, type, run_id, data, metadata, version=schema_version(type), bytes_max=bytes_max
     )
 
 
-def _check_emitted_type(type: str) -> None:
+def check_event_type(type: str) -> None:
+    """Raise InvalidArgument for what is no name, and for types that only the session writes."""
     check_name("event type", type)
     if type in STATE_TYPES:
         raise InvalidArgument(f"{type!r} is written by the session itself: use another type")
+
+
+def _check_emitted_type(type: str) -> None:
+    check_event_type(type)
     if len(_CHECKED_TYPES) < _CHECKED_TYPES_MAX:
         _CHECKED_TYPES.add(type)
 

@@ -309,6 +309,10 @@ class StoreFailed(MoorageError):
         self.written = written
         self.poisoned = poisoned
 
+    def refusal(self) -> StoreFailed:
+        """What is told to whoever asks of the poisoned store later: it was not even tried."""
+        return StoreFailed(self.message, written=False, poisoned=True)
+
 
 class CorruptLog(StoreFailed):
     """Bytes that were durable are not what was written; nothing was changed.
@@ -317,6 +321,7 @@ class CorruptLog(StoreFailed):
     """
 
     code = "corrupt_log"
+    retryable = False
 
     def __init__(self, *, file: str, offset: int, reason: str) -> None:
         super().__init__(

@@ -17,8 +17,26 @@ Data = Any
 
 
 def same_data(one: Data, other: Data) -> bool:
-    """Whether two values are the same data; unlike ``==``, NaN is the same as NaN."""
-    return bool(one == other) or repr(one) == repr(other)
+    """Whether two values are the same data.
+
+    Unlike ``==``, True, 1 and 1.0 are three different values, and NaN is the same as NaN.
+    """
+    pairs = [(one, other)]
+    while pairs:
+        one, other = pairs.pop()
+        if type(one) is not type(other):
+            return False
+        if type(one) is dict:
+            if one.keys() != other.keys():
+                return False
+            pairs += [(value, other[key]) for key, value in one.items()]
+        elif type(one) is list:
+            if len(one) != len(other):
+                return False
+            pairs += zip(one, other, strict=True)
+        elif one != other and (one == one or other == other):  # NaN alone is not itself
+            return False
+    return True
 
 
 SESSION_TYPES = frozenset(

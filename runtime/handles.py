@@ -10,19 +10,24 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import attrs
+import structlog
+import trio
 
 from . import commands
 from .arguments import (
     check_choice,
     check_count,
+    check_drain,
     check_metadata,
+    check_reason,
     check_seconds,
     check_slots,
+    check_summary,
     check_tags,
 )
-from .codec import private_copy
-from .errors import InvalidArgument, KeyConflict, UnknownRun
-from .events import STATE_TYPES, same_data
+from .codec import check_event_type, private_copy
+from .errors import InvalidArgument, KeyConflict, MoorageError, UnknownRun
+from .events import same_data
 from .identifiers import check_name, sortable_id
 from .reading import SessionReader
 from .runs import RunState, outcome_of
@@ -38,14 +43,10 @@ if TYPE_CHECKING:
     from .runs import OnInterrupt, RunOutcome
     from .sessions import CloseOutcome, DrainReport, QueuedPolicy, SessionStatus
 
-ATTEMPTS_MAX_MAX = 1_000_000
-SUMMARY_BYTES_MAX = 1_024
+logger = structlog.get_logger("moorage")
 
-
-def check_summary(value: str | None) -> str | None:
-    if value is None:
-        return None
-    return check_name("summary", value, bytes_max=SUMMARY_BYTES_MAX)
+RUN_ATTEMPTS_MAX = 1_000_000
+"""The largest ``attempts_max`` of a run."""
 
 
 class Session(SessionReader):
@@ -90,6 +91,33 @@ class Session(SessionReader):
         InvalidArgument with nothing left behind; after StoreFailed the outcome is unknown: submit
         again with the same key. Cancelled means not accepted.
         """
+        submission = self._submission(
+            input,
+            key=key,
+            agent=agent,
+            metadata=metadata,
+            on_interrupt=on_interrupt,
+            attempts_max=attempts_max,
+            timeout_seconds=timeout_seconds,
+            queue_seconds_max=queue_seconds_max,
+            silence_seconds_max=silence_seconds_max,
+        )
+        return await self._accept(submission)
+
+    def _submission(
+        self,
+        input: Data,
+        *,
+        key: str | None = None,
+        agent: str | None = None,
+        metadata: dict[str, Any] | None = None,
+        on_interrupt: OnInterrupt = "fail",
+        attempts_max: int = 3,
+        timeout_seconds: float | None = None,
+        queue_seconds_max: float | None = None,
+        silence_seconds_max: float | None = None,
+    ) -> commands.Submit:
+        """Check what ``submit`` was given. Raises InvalidArgument and RecordTooLarge."""
         copy, size = private_copy(input, "input", bytes_max=self._limits.record_bytes_max)
         if key is not None:
             check_name("key", key)
@@ -97,7 +125,7 @@ class Session(SessionReader):
             check_name("agent", agent)
         if not self._knows_agent(agent):
             raise InvalidArgument(f"no agent named {agent!r} is configured in this supervisor")
-        command = commands.Submit(
+        return commands.Submit(
             run_id=sortable_id("run", self._time_ns(), os.urandom(10)),
             input=copy,
             size_bytes=size,
@@ -106,15 +134,17 @@ class Session(SessionReader):
             metadata=check_metadata(metadata),
             on_interrupt=check_choice("on_interrupt", on_interrupt, ("fail", "requeue")),
             attempts_max=check_count(
-                "attempts_max", attempts_max, minimum=1, maximum=ATTEMPTS_MAX_MAX
+                "attempts_max", attempts_max, minimum=1, maximum=RUN_ATTEMPTS_MAX
             ),
             timeout_seconds=check_seconds("timeout_seconds", timeout_seconds),
             queue_seconds_max=check_seconds("queue_seconds_max", queue_seconds_max),
             silence_seconds_max=check_seconds("silence_seconds_max", silence_seconds_max),
         )
-        if key is None:
-            return Run(self, await self._hand_over(self._id, command), None)
-        return await self._submit_keyed(command, key)
+
+    async def _accept(self, submission: commands.Submit) -> Run:
+        if submission.key is None:
+            return Run(self, await self._hand_over(self._id, submission), None)
+        return await self._submit_keyed(submission, submission.key)
 
     async def _submit_keyed(self, command: commands.Submit, key: str) -> Run:
         """Look the key up, then submit; again if a run with a key ended in between."""
@@ -139,6 +169,7 @@ class Session(SessionReader):
 
         Raises trio.TooSlowError after ``wait_seconds``; the run goes on.
         """
+        check_seconds("wait_seconds", wait_seconds)  # before anything is accepted
         run = await self.submit(input, **options)
         return await run.wait(timeout_seconds=wait_seconds)
 
@@ -146,12 +177,11 @@ class Session(SessionReader):
         """End a run: a queued one never reaches the agent, a running one is cancelled.
 
         True, once it is durable, if the run is or will be cancelled; False if it had ended.
-        Raises UnknownRun.
+        ``reason`` is free text of up to 4,096 bytes. Raises UnknownRun.
         """
         check_name("run id", run_id)
-        if reason is not None:
-            check_name("reason", reason, bytes_max=4_096)
-        return await self._of_unfinished(run_id, commands.Cancel(run_id=run_id, reason=reason))
+        command = commands.Cancel(run_id=run_id, reason=check_reason(reason))
+        return await self._of_unfinished(run_id, command)
 
     async def answer(self, run_id: str, name: str, value: Data) -> bool:
         """Answer a run that parked under ``name``. True the first time, False when it was not
@@ -176,9 +206,7 @@ class Session(SessionReader):
     ) -> Event:
         """Record something outside any run; durable when it returns. Raises SessionClosed,
         RecordTooLarge, and InvalidArgument for types that only the session writes."""
-        check_name("event type", type)
-        if type in STATE_TYPES:
-            raise InvalidArgument(f"{type!r} is written by the session itself: use another type")
+        check_event_type(type)
         copy, size = private_copy(data, "data", bytes_max=self._limits.record_bytes_max)
         event: Event = await self._hand_over(
             self._id,
@@ -243,16 +271,10 @@ class Session(SessionReader):
         """Admit nothing more, let running work end until the deadline, interrupt the rest.
 
         ``queued="finish"`` lets queued work run too; ``keep`` leaves it for later. Without a
-        timeout ``limits.drain_seconds`` counts.
+        timeout ``limits.drain_seconds`` counts; infinity is no deadline at all.
         """
-        limit = check_seconds("timeout_seconds", timeout_seconds)
-        report: DrainReport = await self._hand_over(
-            self._id,
-            commands.Drain(
-                timeout_seconds=self._limits.drain_seconds if limit is None else limit,
-                queued=check_choice("queued", queued, ("keep", "finish")),
-            ),
-        )
+        command = check_drain(self._limits, timeout_seconds, queued)
+        report: DrainReport = await self._hand_over(self._id, command)
         return report
 
     async def close(
@@ -265,15 +287,18 @@ class Session(SessionReader):
         """Close the session; subscriptions end, it can be read and reopened.
 
         Raises SessionBusy while work is left, unless ``force``, which cancels it and waits for
-        its end. True if it was not closed before.
+        its end. ``reason`` is free text of up to 4,096 bytes. True if it was not closed before.
         """
         check_choice("outcome", outcome, ("completed", "failed", "cancelled"))
-        if reason is not None:
-            check_name("reason", reason, bytes_max=4_096)
-        command = commands.Close(outcome=outcome, reason=reason, force=force)
+        command = commands.Close(outcome=outcome, reason=check_reason(reason), force=force)
         changed = bool(await self._hand_over(self._id, command))
-        if not changed or (info := await self.info()).state is SessionState.CLOSED:
-            return changed
+        if changed:
+            await self._wait_closed(command)
+        return changed
+
+    async def _wait_closed(self, command: commands.Close) -> None:
+        if (info := await self.info()).state is SessionState.CLOSED:
+            return
         after = seen_seq = info.head_seq
         # by the log from here on, not by the state: somebody may have reopened it since
         while not await self.events(after=after, types={"session_closed"}, limit=1):
@@ -283,7 +308,6 @@ class Session(SessionReader):
             if not await self.events(after=after, types={"session_closed"}, limit=1):
                 # a worker that was built anew knows what was cancelled, and not why
                 await self._hand_over(self._id, command)
-        return changed
 
     async def reopen(self) -> bool:
         """Open a closed session again. True if it was closed."""
@@ -301,6 +325,44 @@ class Session(SessionReader):
 
 def _checked(command: commands.Submit, checked_at: int) -> commands.Submit:
     return attrs.evolve(command, key_checked_at=checked_at)
+
+
+async def execute_and_close(
+    session: Session,
+    create: Callable[[], Awaitable[object]],
+    input: Data,
+    *,
+    wait_seconds: float | None = None,
+    **options: Any,
+) -> RunOutcome:
+    """``Session.execute`` in a session that ``create`` makes, once the arguments are known to be
+    good, and that is closed whatever happens."""
+    submission = session._submission(input, **options)
+    check_seconds("wait_seconds", wait_seconds)
+    await create()
+    try:
+        run = await session._accept(submission)
+        outcome = await run.wait(timeout_seconds=wait_seconds)
+    except BaseException:
+        await _close_unfinished(session)
+        raise
+    with trio.CancelScope(shield=True):
+        completed = outcome.state is RunState.COMPLETED
+        await session.close(outcome="completed" if completed else "failed")
+    return outcome
+
+
+async def _close_unfinished(session: Session) -> None:
+    """Close a session that nobody will come back to. An agent that does not end gets the time of
+    ``cancel_grace_seconds``; its session is closed when it ends."""
+    command = commands.Close(outcome="failed", force=True)
+    try:
+        with trio.CancelScope(shield=True) as scope:
+            await session._hand_over(session.id, command)
+            scope.deadline = trio.current_time() + session._limits.cancel_grace_seconds
+            await session._wait_closed(command)
+    except MoorageError as error:
+        logger.warning("session_not_closed", session_id=session.id, reason=str(error))
 
 
 class Run:

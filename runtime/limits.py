@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import attrs
@@ -11,16 +10,22 @@ from .errors import InvalidArgument
 
 KIBIBYTE = 1024
 MEBIBYTE = 1024 * KIBIBYTE
+WHOLE_MAX = 2**63 - 1
 
 
 def _at_least(minimum: float) -> Any:
     def check(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
         whole = attribute.metadata.get("whole", False)
         kinds: tuple[type, ...] = (int,) if whole else (int, float)
-        if type(value) not in kinds or math.isnan(value) or value < minimum:
+        if type(value) not in kinds or not value >= minimum:  # NaN is not
             kind = "whole number" if whole else "number"
             raise InvalidArgument(
                 f"{attribute.name} must be a {kind} of at least {minimum}, not {value!r}"
+            )
+        if type(value) is int and value > WHOLE_MAX:
+            remedy = "" if whole else ", or math.inf for no limit"
+            raise InvalidArgument(
+                f"{attribute.name} must be at most 2**63 - 1{remedy}, not {value:#x}"
             )
 
     return check
@@ -66,7 +71,7 @@ class SupervisorLimits:
     cancel_grace_seconds: float = _seconds(5.0)
     """How long a cancelled agent may take to end before it is reported as unresponsive."""
     loop_blocked_seconds: float = _seconds(0.5, 0.01)
-    """An agent that keeps the event loop for longer is reported."""
+    """An agent that keeps the event loop for longer is reported; infinity turns this off."""
     restarts_max: int = _count(3, 0)
     """Worker crashes within restart_period_seconds before a session is quarantined."""
     restart_period_seconds: float = _seconds(60.0)

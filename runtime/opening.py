@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import time
+import traceback
+from collections.abc import Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import structlog
 import trio
 
-from .errors import AdmissionClosed, InvalidArgument
+from .errors import InvalidArgument
 from .identifiers import check_name
 from .limits import SupervisorLimits
 from .permits import RunPermits
 from .reading import SessionLog, SessionReader
 from .recent_runs import RecentRuns
-from .supervisor import Supervisor
+from .supervisor import Supervisor, has_left
 from .tail import TailCache
 from .turns import Environment
 from .watchdog import Watchdog
@@ -37,6 +39,10 @@ def _by_name(agents: Agents) -> dict[str | None, Agent]:
     """Agents by the name that ``submit`` gives; None stands for the default."""
     if callable(agents):
         return {None: agents}
+    if not isinstance(agents, Mapping):
+        raise InvalidArgument(
+            f"agent must be an async function or a mapping of names to such, not {agents!r}"
+        )
     if not agents:
         raise InvalidArgument("at least one agent is needed")
     named: dict[str | None, Agent] = {}
@@ -86,34 +92,39 @@ async def open_supervisor(
         time_ns=time_ns,
     )
     raised: BaseException | None = None
+    ended_by_us = False
     holder: list[Supervisor] = []
 
     async def deliver(session_id: str, command: Any) -> Any:
         return await holder[0].deliver(session_id, command)
 
     owner = f"pid {os.getpid()} on {socket.gethostname()}"
-    async with store.opened(owner=owner, deliver=deliver):
-        try:
-            async with trio.open_nursery() as services:
-                supervisor: Supervisor = await services.start(
-                    _supervise, partial(Supervisor, environment, log, agents)
-                )
-                holder.append(supervisor)
-                watchdog = _watch(supervisor)
-                try:
+    try:
+        async with store.opened(owner=owner, deliver=deliver):
+            try:
+                async with trio.open_nursery() as services:
+                    supervisor: Supervisor = await services.start(
+                        _supervise, partial(Supervisor, environment, log, agents)
+                    )
+                    holder.append(supervisor)
+                    watchdog = _watch(supervisor)
                     try:
-                        yield supervisor
-                    except BaseException as error:
-                        raised = error
-                    await _leave(supervisor, interrupt=raised is not None)
-                finally:
-                    log.left = True
-                    if watchdog is not None:
-                        watchdog.stop()
-                    supervisor.left.set()
-        except BaseExceptionGroup as group:
-            # what is no failure of a session's own: KeyboardInterrupt in an agent, a defect here
-            raise _bare(group) from None
+                        try:
+                            yield supervisor
+                        except BaseException as error:
+                            raised, ended_by_us = error, services.cancel_scope.cancel_called
+                        await _leave(supervisor, interrupt=raised is not None)
+                    finally:
+                        log.left = True
+                        if watchdog is not None:
+                            watchdog.stop()
+                        supervisor.left.set()
+            except BaseExceptionGroup as group:
+                raised = _first_cause(None if ended_by_us else raised, group)
+    except Exception as error:
+        if raised is None:
+            raise
+        _log_hidden("store_not_closed", error)
     if raised is not None:
         raise raised
 
@@ -127,14 +138,23 @@ async def _supervise(
         async with trio.open_nursery() as workers:
             supervisor = make(workers)
             workers.start_soon(supervisor.residents.passivate_idle)
-            workers.start_soon(supervisor.renew_leases)
+            workers.start_soon(supervisor.leases.keep)
             workers.start_soon(supervisor.recover)
             task_status.started(supervisor)
             try:
                 await supervisor.left.wait()
             finally:
-                supervisor.residents.close(AdmissionClosed("the supervisor", reason="closed"))
+                supervisor.residents.close(has_left())
                 workers.cancel_scope.cancel()
+
+
+def _first_cause(raised: BaseException | None, group: BaseExceptionGroup[Any]) -> BaseException:
+    """Which to raise: what the block raised by itself, or ``group``, which is no failure of a
+    session's own: KeyboardInterrupt in an agent, or a defect here."""
+    if raised is None or not isinstance(group, Exception):
+        return _bare(group)
+    _log_hidden("supervisor_failed", group)
+    return raised
 
 
 def _bare(error: BaseException) -> BaseException:
@@ -142,6 +162,11 @@ def _bare(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
+
+
+def _log_hidden(event: str, error: BaseException) -> None:
+    """Tell of an error that is not raised, because the block's own is."""
+    logger.error(event, traceback="".join(traceback.format_exception(error)))
 
 
 def _watch(supervisor: Supervisor) -> Watchdog | None:
@@ -156,12 +181,16 @@ def _watch(supervisor: Supervisor) -> Watchdog | None:
 async def _leave(supervisor: Supervisor, *, interrupt: bool) -> None:
     """Drain, say what did not stop, and wait until every worker has left."""
     with trio.CancelScope(shield=True):
-        report = await supervisor.drain(
-            timeout_seconds=0 if interrupt else supervisor.limits.drain_seconds, queued="keep"
-        )
-        if report.not_stopped:
-            logger.error("agents_do_not_stop", run_ids=report.not_stopped)
-        await supervisor.residents.leave_all(AdmissionClosed("the supervisor", reason="closed"))
+        try:
+            report = await supervisor.drain(timeout_seconds=0 if interrupt else None, queued="keep")
+            if report.not_stopped:
+                logger.error("agents_do_not_stop", run_ids=report.not_stopped)
+        except Exception as error:
+            if not interrupt:
+                raise
+            _log_hidden("drain_failed", error)
+        finally:
+            await supervisor.residents.leave_all(has_left())
 
 
 class Reader:

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Literal
 
 import trio
 
-from .arguments import PAGE_EVENTS_MAX, check_count, check_seconds, check_types
+from .arguments import (
+    PAGE_EVENTS_MAX,
+    check_count,
+    check_run_id,
+    check_seconds,
+    check_types,
+)
 from .errors import (
     CursorHeld,
     InvalidArgument,
@@ -22,7 +28,7 @@ from .errors import (
 )
 from .identifiers import check_name
 from .machine import SessionMachine
-from .recall import recall
+from .recall import recall_session
 from .runs import outcome_of
 from .sessions import SessionState
 from .subscription import Subscription
@@ -37,6 +43,9 @@ if TYPE_CHECKING:
     from .runs import RunOutcome
     from .sessions import SessionInfo, SessionStatus
     from .tail import TailCache
+
+HOPE_SECONDS = 10
+"""After which who waits for a run looks again whether it can still end."""
 
 
 class SessionLog:
@@ -54,8 +63,6 @@ class SessionLog:
         self.recent = recent
         self.failure: StoreFailed | None = None
         self.left = False
-        self.is_served: Callable[[str], bool] = lambda session_id: False
-        """Whether a worker of this process has the session."""
         self._save_cursor = save_cursor
         self._held: set[tuple[str, str]] = set()
         self._waiting: dict[str, set[trio.CancelScope]] = {}
@@ -124,16 +131,9 @@ class SessionReader:
 
     async def status(self) -> SessionStatus:
         """State, slots, and the ids of running, queued and waiting runs, as the log has them."""
-        info = await self.info()
-        store = self._log.store
-        image = await recall(
-            store,
-            self._id,
-            head_seq=info.head_seq,
-            info=info,
-            snapshot=await store.snapshot(self._id),
-        )
-        return SessionMachine(image, self._limits).status()
+        await trio.lowlevel.checkpoint()
+        recalled = await recall_session(self._log.store, self._id)
+        return SessionMachine(recalled.image, self._limits).status()
 
     async def events(
         self,
@@ -155,15 +155,14 @@ class SessionReader:
         if before is not None:
             check_count("before", before, minimum=1, maximum=2**63)
         wanted = check_types(types)
+        if run_id is not None:
+            check_run_id(run_id)
         wait = check_seconds("wait_seconds", wait_seconds)
         await trio.lowlevel.checkpoint()
         if before is not None:
             return await self._page_before(before, after, limit, wanted, run_id)
-        if wait == 0:
-            return await self._page_after(after, limit, wanted, run_id, wait=False)
-        with trio.move_on_after(math.inf if wait is None else wait):
-            return await self._page_after(after, limit, wanted, run_id, wait=True)
-        return []
+        until = math.inf if wait is None else trio.current_time() + wait
+        return await self._page_after(after, limit, wanted, run_id, wait_until=until)
 
     async def _page_after(
         self,
@@ -172,7 +171,7 @@ class SessionReader:
         types: frozenset[str] | None,
         run_id: str | None,
         *,
-        wait: bool,
+        wait_until: float,
     ) -> list[Event]:
         events: list[Event] = []
         store = self._log.store
@@ -186,9 +185,12 @@ class SessionReader:
                 return events
             if page.scanned_to < page.head_seq:
                 continue
-            if events or not wait or page.closed or self._log.left or self._log.failure:
+            if events or page.closed or self._log.left or self._log.failure:
                 return events
-            await self._log.wait_news(self._id, after=after)
+            if trio.current_time() >= wait_until:
+                return []
+            with trio.move_on_at(wait_until):  # reading what is there is not limited
+                await self._log.wait_news(self._id, after=after)
 
     async def _page_before(
         self, before: int, after: int, limit: int, types: frozenset[str] | None, run_id: str | None
@@ -220,13 +222,19 @@ class SessionReader:
         """Follow the session from behind ``after``: first the backlog, then live.
 
         ``after="head"`` means from now. ``types`` and ``run_id`` filter. With ``name`` the stored
-        cursor of that name beats ``after``, and ``ack`` moves it. Entering raises UnknownSession,
-        UnknownRun, CursorExpired, CursorHeld, and InvalidArgument for a seq beyond the head.
+        cursor of that name beats ``after``, and ``ack`` moves it. Where the name has no cursor
+        yet, or events behind its cursor were trimmed away, ``after`` says where to start.
+
+        Entering raises UnknownSession, UnknownRun, CursorHeld, InvalidArgument for a seq beyond
+        the head, and CursorExpired if events behind both the stored cursor and ``after`` are gone:
+        ``after=error.oldest_seq - 1`` starts with what is left, also under the same name.
         """
         if after != "head":
             check_count("after", after, minimum=0, maximum=2**63)
         if name is not None:
             check_name("cursor name", name)
+        if run_id is not None:
+            check_run_id(run_id)
         return Subscription(
             self._log, self._id, after=after, types=check_types(types), run_id=run_id, name=name
         )
@@ -237,6 +245,7 @@ class SessionReader:
         Raises UnknownRun, UnknownSession, SessionQuarantined, StoreFailed, and trio.TooSlowError
         after ``timeout_seconds``, which ends only the wait.
         """
+        check_run_id(run_id)
         limit = check_seconds("timeout_seconds", timeout_seconds)
         if limit is None:
             return await self._wait(run_id)
@@ -273,16 +282,17 @@ class SessionReader:
                 if not waited:
                     await trio.lowlevel.checkpoint()
                 return outcome_of(stored.ended)
-            if waited or log.left or log.failure is not None or not log.is_served(self._id):
-                await self._check_hope()
-            await log.wait_news(self._id, after=stored.head_seq, run_id=run_id)
+            await self._check_hope()
+            # a quarantine is no news of the run, and who reads beside the owner is not woken
+            with trio.move_on_after(HOPE_SECONDS):
+                await log.wait_news(self._id, after=stored.head_seq, run_id=run_id)
             waited = True
 
     async def _check_hope(self) -> None:
         """Raise if nothing will ever end the run that is being waited for."""
         log = self._log
         if log.failure is not None:
-            raise StoreFailed(log.failure.message, poisoned=True)
+            raise log.failure.refusal()
         if log.left:
             raise StoreFailed(
                 "the supervisor has left; the run goes on with the next one", written=False
@@ -292,9 +302,16 @@ class SessionReader:
             raise SessionQuarantined(self._id, reason=info.reason or "unknown")
 
     async def wait_idle(self, *, timeout_seconds: float | None = None) -> None:
-        """Return when no run is queued or running. Raises trio.TooSlowError."""
+        """Return when no run is queued or running.
+
+        Raises SessionQuarantined, StoreFailed, and trio.TooSlowError after ``timeout_seconds``.
+        """
         limit = check_seconds("timeout_seconds", timeout_seconds)
-        with trio.fail_after(math.inf if limit is None else limit):
+        with trio.move_on_after(math.inf if limit is None else limit):
             while (info := await self.info()).active:
                 await self._check_hope()
                 await self._log.wait_news(self._id, after=info.head_seq)
+            return
+        # that it is idle is told even to those who have no time
+        if (await self.info()).active:
+            raise trio.TooSlowError

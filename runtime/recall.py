@@ -4,17 +4,45 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import attrs
+
 from .codec import decode_struct
 from .errors import CorruptLog, CursorExpired
 from .events import STATE_TYPES
 from .image import SessionImage
+from .ports import Snapshot
+from .sessions import SessionInfo
 
 if TYPE_CHECKING:
     from .events import Event
-    from .ports import Snapshot, StoreReader
-    from .sessions import SessionInfo
+    from .ports import StoreReader
 
 PAGE_EVENTS = 5_000
+
+
+@attrs.frozen
+class Recalled:
+    """What a store has of a session. ``info`` is None if the session does not exist, ``snapshot``
+    if none was saved; ``image`` is that of the head."""
+
+    info: SessionInfo | None
+    snapshot: Snapshot | None
+    image: SessionImage
+
+
+async def recall_session(
+    store: StoreReader, session_id: str, *, tombstone_seq: int = 0
+) -> Recalled:
+    """Read a session's info, its snapshot, and what else it takes to know its image.
+
+    ``tombstone_seq`` is the head of a session that does not exist. Raises what ``recall`` raises.
+    """
+    info = await store.info(session_id)
+    if info is None:
+        return Recalled(None, None, SessionImage(session_id, head_seq=tombstone_seq))
+    snapshot = await store.snapshot(session_id)
+    image = await recall(store, session_id, head_seq=info.head_seq, info=info, snapshot=snapshot)
+    return Recalled(info, snapshot, image)
 
 
 async def recall(

@@ -37,7 +37,8 @@ class Subscription:
     Use it as ``async with session.subscribe(...) as events: async for event in events``. It ends
     when the session closes, the supervisor leaves, or, with ``run_id``, behind that run's terminal
     event. It raises UnknownSession when the session is deleted, CursorExpired when it was trimmed
-    beyond the cursor, StoreFailed when the store failed. One task at a time may iterate.
+    beyond the cursor, StoreFailed when the store failed. One task at a time may iterate; reading
+    that is cancelled, by a deadline or otherwise, takes no event away from the next read.
     """
 
     def __init__(
@@ -58,6 +59,8 @@ class Subscription:
         self._name = name
         self._cursor = 0
         self._acked = 0
+        self._to_ack = 0
+        self._acking = 0
         self._entered = False
         self._ended = False
         self._batch: list[Event] = []
@@ -89,24 +92,30 @@ class Subscription:
         return self
 
     async def _start(self, head_seq: int) -> int:
-        log, session_id = self._log, self._session_id
+        """The seq to start behind: the stored cursor's if what follows it is still there."""
+        store, session_id, after = self._log.store, self._session_id, self._after
         stored = None
         if self._name is not None:
-            stored = await log.store.cursor(session_id, self._name)
-        if stored is not None:
-            self._acked = stored
-            return stored
-        if self._after == "head":
+            stored = await store.cursor(session_id, self._name)
+        if stored is None and after == "head":
             return head_seq
-        if self._after > head_seq:
+        # nothing is behind the head: what is wanted of this page is the oldest seq
+        oldest_seq = (await store.read(session_id, after=head_seq, limit=1)).oldest_seq
+        if stored is not None:
+            self._acked = self._to_ack = stored
+            if stored >= oldest_seq - 1:
+                return stored
+        if after == "head":
+            return head_seq
+        if after > head_seq:
             raise InvalidArgument(
-                f"after={self._after} is beyond the head of session {session_id!r}, which is "
+                f"after={after} is beyond the head of session {session_id!r}, which is "
                 f"{head_seq}: use after='head' for what comes from now on"
             )
-        page = await log.store.read(session_id, after=self._after, limit=1)
-        if self._after < page.oldest_seq - 1:
-            raise CursorExpired(session_id, after=self._after, oldest_seq=page.oldest_seq)
-        return self._after
+        if after < oldest_seq - 1:
+            expired = after if stored is None else stored
+            raise CursorExpired(session_id, after=expired, oldest_seq=oldest_seq)
+        return after
 
     async def __aexit__(
         self,
@@ -114,14 +123,18 @@ class Subscription:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if not self._ended or self._entered:
+        if self._entered:
             self._ended = True
             self._log.tail.unfollow(self._session_id)
             self._let_go()
 
     def _let_go(self) -> None:
         self._entered = False
-        if self._name is not None:
+        self._release_name()
+
+    def _release_name(self) -> None:
+        """Give the name to the next, who must find what is on its way into the store now."""
+        if self._name is not None and not self._entered and not self._acking:
             self._log.release_cursor(self._session_id, self._name)
 
     def __aiter__(self) -> Subscription:
@@ -140,10 +153,18 @@ class Subscription:
         return Batches(self)
 
     async def ack(self, event: Event) -> None:
-        """Record, durably, that everything up to ``event`` is done. Raises InvalidArgument for a
-        subscription without a name, and StoreFailed."""
+        """Record, durably, that everything up to ``event`` is done; it never goes back.
+
+        Raises StoreFailed, and InvalidArgument for a subscription without a name, one that was
+        left, or an event that was not delivered here.
+        """
         if self._name is None:
             raise InvalidArgument("only a subscription with a name has a cursor to acknowledge")
+        if not self._entered:
+            raise InvalidArgument(
+                f"outside of its `async with` a subscription has no cursor, {self._name!r} may be "
+                "somebody else's by now: acknowledge before you leave"
+            )
         if event.session_id != self._session_id or event.seq > self._cursor:
             raise InvalidArgument(
                 f"seq {event.seq} of session {event.session_id!r} was not delivered here"
@@ -151,11 +172,21 @@ class Subscription:
         if event.seq <= self._acked:
             await trio.lowlevel.checkpoint()
             return
-        await self._log.save_cursor(self._session_id, self._name, event.seq)
-        self._acked = max(self._acked, event.seq)
+        # a smaller one that comes while this one is being stored must not be stored behind it
+        seq = self._to_ack = max(self._to_ack, event.seq)
+        self._acking += 1
+        try:
+            await self._log.save_cursor(self._session_id, self._name, seq)
+        finally:
+            self._acking -= 1
+            self._release_name()
+        self._acked = max(self._acked, seq)
 
     async def _next_batch(self) -> list[Event]:
-        """What is new, at least one event. Raises StopAsyncIteration at the end."""
+        """What is new, at least one event. Raises StopAsyncIteration at the end.
+
+        Cancelled means that nothing was taken: behind the cursor's move nothing can be cancelled.
+        """
         if not self._entered and not self._ended:
             raise InvalidArgument("enter the subscription first: async with session.subscribe(...)")
         waited = skip_tail = False
@@ -164,6 +195,8 @@ class Subscription:
         while not self._ended:
             before = self._cursor
             events = None if skip_tail else log.tail.read(session_id, before, BATCH_EVENTS_MAX)
+            if not waited and (events or events is None):
+                await trio.lowlevel.checkpoint_if_cancelled()
             if events:
                 events = self._pass_on(events)
             elif events is None:
@@ -175,12 +208,12 @@ class Subscription:
                     raise
             if events:
                 if not waited:
-                    await trio.lowlevel.checkpoint()
+                    await trio.lowlevel.cancel_shielded_checkpoint()
                 return events
             if self._cursor > before or self._ended:
                 continue
             if log.failure is not None:
-                raise StoreFailed(log.failure.message, poisoned=True)
+                raise log.failure.refusal()
             if log.left or await self._run_is_over():
                 break
             if waited and not skip_tail:

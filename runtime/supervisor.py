@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -11,7 +12,14 @@ import structlog
 import trio
 
 from . import commands
-from .arguments import check_choice, check_metadata, check_seconds, check_slots, check_tags
+from .arguments import (
+    check_choice,
+    check_drain,
+    check_metadata,
+    check_slots,
+    check_summary,
+    check_tags,
+)
 from .errors import (
     AdmissionClosed,
     BufferFull,
@@ -20,18 +28,18 @@ from .errors import (
     RunEnded,
     StoreFailed,
 )
-from .handles import Session, check_summary
+from .handles import Session, execute_and_close
 from .identifiers import check_session_id, sortable_id
+from .leases import Leases
 from .permits import PermitStatistics
-from .recall import recall
+from .recall import recall_session
 from .recent_runs import RecentRunsStatistics
 from .residents import Residents
-from .runs import RunState
 from .sessions import DrainReport
 from .tail import TailStatistics
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 
     from .agents import Agent
     from .commands import Answer, Command
@@ -45,6 +53,14 @@ if TYPE_CHECKING:
     from .turns import Environment
 
 logger = structlog.get_logger("moorage")
+
+FULL_INBOX_SECONDS = 0.05
+"""Pause before a drain is brought to a full inbox again."""
+
+
+def has_left() -> AdmissionClosed:
+    """What every ask of a supervisor is refused with from its leaving on."""
+    return AdmissionClosed("the supervisor", reason="closed")
 
 
 @attrs.frozen
@@ -77,9 +93,11 @@ class Supervisor:
         self._log = log
         self._agents = agents
         self.residents = Residents(environment, workers, self._store_failed, log.wake)
-        log.is_served = self.residents.__contains__
+        self.leases = Leases(self._store, self.residents, self._store_failed)
         self._workers_scope = workers.cancel_scope
         self._recovered = trio.Event()
+        self._on_recovery: set[Callable[[str], None]] = set()
+        """Called with each session that is recovered, by drains that want to finish its queue."""
         self.left = trio.Event()
         """Set when everything has been drained and nobody is left."""
         self._loop_blocked = 0
@@ -107,7 +125,7 @@ class Supervisor:
         InvalidArgument, and AdmissionClosed once the supervisor has left.
         """
         if id is None:
-            id = sortable_id("ses", self._env.time_ns(), os.urandom(10))
+            id = self._new_id()
         check_session_id(id)
         command = commands.OpenSession(
             mode=check_choice("mode", mode, ("open_or_create", "create", "resume")),
@@ -118,6 +136,9 @@ class Supervisor:
         )
         await self._hand_over(id, command)
         return self._handle(id)
+
+    def _new_id(self) -> str:
+        return sortable_id("ses", self._env.time_ns(), os.urandom(10))
 
     def _handle(self, session_id: str) -> Session:
         return Session(
@@ -157,17 +178,19 @@ class Supervisor:
         **options: Any,
     ) -> RunOutcome:
         """Execute one run in a session of its own, which is closed afterwards, ``completed`` or
-        ``failed``. Takes the options of ``Session.submit``."""
-        session = await self.session(mode="create", tags=tags, metadata=metadata)
-        outcome = await session.execute(input, **options)
-        completed = outcome.state is RunState.COMPLETED
-        await session.close(outcome="completed" if completed else "failed")
-        return outcome
+        ``failed``. Takes the options of ``Session.execute``.
+
+        Whatever ends this early, being cancelled or trio.TooSlowError after ``wait_seconds``,
+        cancels the run. Bad arguments make no session.
+        """
+        session = self._handle(self._new_id())
+        create = partial(self.session, session.id, mode="create", tags=tags, metadata=metadata)
+        return await execute_and_close(session, create, input, **options)
 
     def _hand_over(self, session_id: str, command: Command) -> Awaitable[Answer]:
         """The one seam to whoever owns the session; closed once this supervisor has left."""
         if self._log.left:
-            raise AdmissionClosed("the supervisor", reason="closed")
+            raise has_left()
         return self._store.hand_over(session_id, command)
 
     # ---- the owner's door ----
@@ -175,9 +198,9 @@ class Supervisor:
     async def deliver(self, session_id: str, command: Command) -> Answer:
         """What the store calls with commands for sessions of this process."""
         if self._log.failure is not None:
-            raise StoreFailed(self._log.failure.message, written=False, poisoned=True)
+            raise self._log.failure.refusal()
         if self._log.left:
-            raise AdmissionClosed("the supervisor", reason="closed")
+            raise has_left()
         return await self.residents.deliver(session_id, command)
 
     def _store_failed(self, error: StoreFailed) -> None:
@@ -185,8 +208,7 @@ class Supervisor:
         if self._log.failure is None:
             self._log.failure = error
             logger.error("store_failed", reason=str(error))
-            failed = StoreFailed(error.message, written=False, poisoned=True)
-            self.residents.close(failed)
+            self.residents.close(error.refusal())
             self._workers_scope.cancel()
             self._log.wake()
 
@@ -196,47 +218,75 @@ class Supervisor:
         self, *, timeout_seconds: float | None = None, queued: QueuedPolicy = "keep"
     ) -> DrainReport:
         """Admit nothing more anywhere, let running work end until the deadline, interrupt the
-        rest. See ``Session.drain``; the report covers all sessions."""
-        limit = check_seconds("timeout_seconds", timeout_seconds)
-        if limit is None:
-            limit = self._limits.drain_seconds
-        command = commands.Drain(
-            timeout_seconds=limit, queued=check_choice("queued", queued, ("keep", "finish"))
-        )
-        if queued == "finish":
-            await self._recovered.wait()
+        rest. See ``Session.drain``; the report covers all sessions, except for what is queued in
+        one that cannot be read, which is logged."""
+        command = check_drain(self._limits, timeout_seconds, queued)
+        until = trio.current_time() + command.timeout_seconds
+        # before anything is waited for: from here on nothing is admitted
         self._env.draining = queued
         self._env.draining_by_id.clear()
-        reports: list[DrainReport] = []
+        asked: set[str] = set()
+        reports: dict[str, DrainReport] = {}
 
         async def drain_one(session_id: str) -> None:
             try:
-                reports.append(await self.residents.deliver(session_id, command))
-                drained.add(session_id)
+                reports[session_id] = await self._drain_one(session_id, command, until)
             except MoorageError as error:
                 logger.warning("drain_failed", session_id=session_id, reason=str(error))
 
-        drained: set[str] = set()
+        def ask(session_id: str) -> None:
+            if session_id not in asked and session_id in self.residents:
+                asked.add(session_id)
+                nursery.start_soon(drain_one, session_id)
+
         async with trio.open_nursery() as nursery:
             for session_id in self.residents.ids():
-                nursery.start_soon(drain_one, session_id)
+                ask(session_id)
+            if queued == "finish":
+                await self._wait_recovered(until, ask)
+                for session_id in self.residents.ids():
+                    ask(session_id)
         self._env.draining = "keep"
-        reports.append(await self._queued_elsewhere(drained))
-        return DrainReport.of_all(reports)
+        elsewhere = await self._queued_elsewhere(reports.keys())
+        return DrainReport.of_all([*reports.values(), elsewhere])
 
-    async def _queued_elsewhere(self, drained: set[str]) -> DrainReport:
+    async def _drain_one(self, session_id: str, command: commands.Drain, until: float) -> Answer:
+        """Whoever fills the session's inbox can't keep a drain out of it, unless nothing is taken
+        from there any more."""
+        patience = max(until, trio.current_time() + self._limits.cancel_grace_seconds)
+        while True:
+            seconds = max(0.0, until - trio.current_time())
+            try:
+                return await self.residents.deliver(
+                    session_id, attrs.evolve(command, timeout_seconds=seconds)
+                )
+            except BufferFull:
+                if trio.current_time() >= patience:
+                    raise
+                await trio.sleep(FULL_INBOX_SECONDS)
+
+    async def _wait_recovered(self, until: float, ask: Callable[[str], None]) -> None:
+        """Have sessions that are recovered until then drained as well, the others left queued."""
+        self._on_recovery.add(ask)
+        try:
+            with trio.move_on_at(until) as waiting:
+                await self._recovered.wait()
+        finally:
+            self._on_recovery.discard(ask)
+        if waiting.cancelled_caught:
+            self._env.draining = "keep"
+
+    async def _queued_elsewhere(self, drained: Collection[str]) -> DrainReport:
         """Runs that stay queued in sessions without a worker, or with one that failed."""
         queued: list[str] = []
         async for info in self._store.sessions(needs_worker=True):
             if info.id not in drained:
-                image = await recall(
-                    self._store,
-                    info.id,
-                    head_seq=info.head_seq,
-                    info=info,
-                    snapshot=await self._store.snapshot(info.id),
-                )
-                queued += image.queued()
+                try:
+                    recalled = await recall_session(self._store, info.id)
+                except MoorageError as error:
+                    logger.warning("queue_not_read", session_id=info.id, reason=str(error))
+                else:
+                    queued += recalled.image.queued()
         return DrainReport(queued=tuple(queued))
 
     # ---- background ----
@@ -246,24 +296,10 @@ class Supervisor:
         try:
             async for info in self._store.sessions(needs_worker=True):
                 await self.residents.wake(info.id)
+                for tell in list(self._on_recovery):
+                    tell(info.id)
         finally:
             self._recovered.set()
-
-    async def renew_leases(self) -> None:
-        """Keep the claims of a store that leases them; a lost one ends its worker."""
-        lease = self._store.lease_seconds
-        while lease is not None:
-            await trio.sleep(lease / 3)
-            held = [
-                (resident.worker, resident.worker.claim)
-                for resident in self.residents.all()
-                if resident.worker is not None and resident.worker.claim is not None
-            ]
-            lost = await self._store.renew([claim for _, claim in held])
-            epochs = {(claim.session_id, claim.epoch) for claim in lost}
-            for worker, claim in held:
-                if (claim.session_id, claim.epoch) in epochs:
-                    worker.lose()
 
     def note_blocked_loop(self, execution: Execution | None, seconds: float) -> None:
         """Count it, and record it with the run that did it."""

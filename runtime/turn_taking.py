@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import operator
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
@@ -23,17 +23,15 @@ from .events import RUN_TERMINAL_TYPES
 from .execution import Execution
 from .inbox import Ask, Inbox
 from .machine import SessionMachine
-from .recall import recall
+from .recall import recall_session
 from .runs import RunState
 from .sessions import SessionState, SessionStatus
 from .slots import Slots
 from .snapshots import SnapshotKeeper
 from .steps import RunEndedSignal, StartRun, StopRun
-from .turns import Batch, Environment, Expiry, Granted, Leave, Output, Timers, Trimming
+from .turns import Batch, Environment, Expiry, Granted, Keeper, Leave, Output, Timers, Trimming
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from .ports import Claim
     from .steps import Effect
 
@@ -45,21 +43,6 @@ TIMERS_UNCHECKED_MAX = 100
 """Timers that may wait before those of ended runs are looked for and forgotten."""
 RETRY_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
 """Pauses before a write that left nothing behind is tried again; the last one repeats."""
-
-
-class Keeper(Protocol):
-    """What a worker needs of whoever keeps it alive."""
-
-    def start_soon(
-        self, function: Callable[..., Awaitable[None]], *args: object, name: str
-    ) -> None:
-        """Start a task in the supervisor's nursery."""
-
-    def note_idle(self, idle: bool) -> None:
-        """The worker begins or ends to have nothing to do."""
-
-    def note_failed(self, error: BaseException) -> None:
-        """What the worker will raise, before the tasks of its runs have ended."""
 
 
 class TurnTaker:
@@ -109,13 +92,11 @@ class TurnTaker:
 
     async def _recall(self) -> SessionMachine:
         """The machine as the log has it; conditions of the process are the supervisor's."""
-        info = await self._store.info(self.session_id)
-        snapshot = await self._store.snapshot(self.session_id) if info is not None else None
-        head_seq = self._owned().head_seq if info is None else info.head_seq
-        image = await recall(
-            self._store, self.session_id, head_seq=head_seq, info=info, snapshot=snapshot
+        recalled = await recall_session(
+            self._store, self.session_id, tombstone_seq=self._owned().head_seq
         )
-        self._snapshots.recalled(head_seq, snapshot)
+        image = recalled.image
+        self._snapshots.recalled(image.head_seq, recalled.snapshot)
         machine = SessionMachine(image, self.limits)
         machine.draining = self._env.draining_of(self.session_id)
         return machine

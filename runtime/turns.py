@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import attrs
 import trio
@@ -59,6 +59,21 @@ class Environment:
         """The session was deleted."""
         self.draining_by_id.pop(session_id, None)
         self.recent.forget(session_id)
+
+
+class Keeper(Protocol):
+    """What a worker needs of whoever keeps it alive."""
+
+    def start_soon(
+        self, function: Callable[..., Awaitable[None]], *args: object, name: str
+    ) -> None:
+        """Start a task in the supervisor's nursery."""
+
+    def note_idle(self, idle: bool) -> None:
+        """The worker begins or ends to have nothing to do."""
+
+    def note_failed(self, error: BaseException) -> None:
+        """What the worker will raise, before the tasks of its runs have ended."""
 
 
 class Leave(NamedTuple):

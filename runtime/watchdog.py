@@ -30,7 +30,10 @@ STACK_FRAMES_MAX = 12
 
 class Watchdog:
     """Watches the loop that ``start`` is called in until ``stop``. ``report(run)`` is called in
-    the loop once it is free again, with the execution that blocked it if one did."""
+    the loop once it is free again, with the execution that blocked it if one did.
+
+    Where ``blocked_seconds`` is infinite, or more than threads can wait for, there is none.
+    """
 
     def __init__(
         self, blocked_seconds: float, report: Callable[[Execution | None, float], None]
@@ -42,6 +45,8 @@ class Watchdog:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
+        if self._blocked_seconds > threading.TIMEOUT_MAX:
+            return
         token = trio.lowlevel.current_trio_token()
         loop_thread = threading.get_ident()
         self._thread = threading.Thread(

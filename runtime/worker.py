@@ -36,8 +36,7 @@ from .turns import Leave
 
 if TYPE_CHECKING:
     from .inbox import Inbox
-    from .turn_taking import Keeper
-    from .turns import Environment
+    from .turns import Environment, Keeper
 
 
 class Worker(TurnTaker):

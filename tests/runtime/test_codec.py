@@ -339,8 +339,9 @@ def test_checked_data_is_encoded_as_the_unchecked_is() -> None:
         ({"type": ""}, "event type must not be empty"),
         ({"type": 5}, "event type must be a str"),
         ({"metadata": [1]}, "metadata must be a dict, not \\[1\\]"),
-        ({"time_ns": -1}, "time_ns must be nanoseconds since 1970, not -1"),
-        ({"time_ns": 1.5}, "time_ns must be nanoseconds since 1970, not 1.5"),
+        ({"time_ns": -1}, "time_ns must be whole nanoseconds since 1970, .* not -1"),
+        ({"time_ns": 1.5}, "time_ns must be whole nanoseconds since 1970, .* not 1.5"),
+        ({"time_ns": 2**63}, f"from 0 to {2**63 - 1}, not {2**63}"),
         ({"data": {1, 2}}, "data is a builtins.set"),
     ],
 )
@@ -357,3 +358,22 @@ def test_an_emitted_event_over_the_limit_is_refused_with_both_numbers() -> None:
         codec.encode_emitted(1, "x", "r", b"\x00" * 100, None, bytes_max=100)
 
     assert (caught.value.limit, caught.value.size) == (100, 110)
+
+
+def test_a_session_s_info_is_encoded_as_any_structure_is() -> None:
+    told = attrs.evolve(INFO, summary="s", outcome="failed", reason="r")
+
+    for info in (INFO, told):
+        assert codec.encode_info(info) == codec.encode_struct(info)
+
+
+def test_more_types_than_are_remembered_are_still_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codec, "_CHECKED_TYPES", set())
+    monkeypatch.setattr(codec, "_CHECKED_TYPES_MAX", 2)
+
+    for type in ("a", "b", "c", "c"):
+        codec.encode_emitted(1, type, "r", None, None, bytes_max=100)
+    with pytest.raises(InvalidArgument, match="written by the session itself"):
+        codec.encode_emitted(1, "run_failed", "r", None, None, bytes_max=100)
+
+    assert {"a", "b"} == codec._CHECKED_TYPES

@@ -79,6 +79,32 @@ def test_a_type_without_an_entry_is_at_version_one() -> None:
 
 
 def test_data_is_the_same_data_when_it_is_equal_or_both_are_not_a_number() -> None:
-    assert same_data({"a": [1, 2.0]}, {"a": [1, 2.0]})
-    assert same_data({"a": float("nan")}, {"a": float("nan")})
+    nan = float("nan")
+
+    assert same_data({"a": [1, 2.0], "b": None}, {"b": None, "a": [1, 2.0]})
+    assert same_data({"a": nan}, {"a": float("nan")})
+    assert same_data([nan, {"a": nan}], [nan, {"a": nan}])
+    assert not same_data({"a": nan}, {"a": 1.0})
     assert not same_data({"a": 1}, {"a": 2})
+    assert not same_data({"a": 1}, {"b": 1})
+    assert not same_data([1], [1, 1])
+    assert not same_data([[], [1, [2, 3]]], [[], [1, [3, 2]]])
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [(True, 1), (1, 1.0), (0.0, False), ("a", b"a"), ({}, []), (None, False)],
+    ids=repr,
+)
+def test_values_of_different_types_are_not_the_same_data_however_deep(one, other) -> None:
+    assert not same_data(one, other)
+    assert not same_data({"n": [one]}, {"n": [other]})
+
+
+def test_data_may_be_nested_as_deep_as_it_can_be_encoded() -> None:
+    one, other, different = 1, 1, 2
+    for _ in range(2_000):
+        one, other, different = {"a": [one]}, {"a": [other]}, {"a": [different]}
+
+    assert same_data(one, other)
+    assert not same_data(one, different)

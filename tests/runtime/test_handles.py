@@ -464,7 +464,23 @@ async def test_a_finished_run_cannot_be_cancelled_and_an_unknown_one_is_unknown(
         with pytest.raises(InvalidArgument):
             session.run(bad)
     with pytest.raises(InvalidArgument):
-        await session.cancel(run.id, reason="")
+        await session.cancel(run.id, reason=5)
+
+
+@pytest.mark.promise(6)
+async def test_a_run_is_cancelled_whatever_text_is_given_as_the_reason(autojump_clock, session):
+    texts = {"line one\nline two": "line one\nline two", "": "cancelled", "\ud800\x00": "?\x00"}
+    await session.pause()
+    told = {}
+    for reason in texts:
+        run = await session.submit(1)
+        assert await run.cancel(reason=reason) is True
+        told[reason] = (await run.wait()).error.message
+    await session.close(reason="all\ndone")
+    info = await session.info()
+
+    assert told == texts
+    assert info.reason == "all\ndone"
 
 
 async def test_a_run_of_another_session_is_unknown(autojump_clock, supervisor, session):
@@ -634,9 +650,7 @@ async def test_a_close_by_force_goes_on_when_the_worker_crashes_in_between(
     assert outcome.state == "cancelled"
 
 
-@pytest.mark.parametrize(
-    "options", [{"outcome": "done"}, {"reason": ""}, {"reason": "a\x00b"}, {"reason": "x" * 5000}]
-)
+@pytest.mark.parametrize("options", [{"outcome": "done"}, {"reason": 5}, {"reason": "x" * 5000}])
 async def test_closing_with_bad_arguments_is_refused(autojump_clock, session, options):
     with pytest.raises(InvalidArgument):
         await session.close(**options)
@@ -691,6 +705,16 @@ async def test_a_drain_of_one_session_leaves_the_others_alone(
     assert [outcome.state for outcome in outcomes] == ["completed", "completed"]
 
 
+@pytest.mark.promise(13)
+async def test_a_drain_without_end_waits_for_as_long_as_it_takes(autojump_clock, session):
+    run = await session.submit(10_000)
+
+    report = await session.drain(timeout_seconds=math.inf)
+
+    assert report.completed == (run.id,)
+    assert trio.current_time() >= 10_000
+
+
 async def test_an_idle_session_drains_at_once(autojump_clock, session):
     report = await session.drain(timeout_seconds=1000)
 
@@ -723,6 +747,13 @@ async def test_execute_submits_and_waits_and_its_wait_may_end_early(autojump_clo
     late = await run.wait()
 
     assert (outcome.state, state, late.state) == ("completed", "running", "completed")
+
+
+async def test_a_wait_that_cannot_be_leaves_no_run_behind(autojump_clock, session):
+    with pytest.raises(InvalidArgument, match="wait_seconds"):
+        await session.execute(1, wait_seconds=-1)
+
+    assert len(await session.events()) == 1
 
 
 async def test_a_run_s_status_follows_its_life(autojump_clock):

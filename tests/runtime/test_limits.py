@@ -44,6 +44,16 @@ def test_a_time_may_be_fractional_whole_or_infinite(name: str) -> None:
         assert value == getattr(limits, name)
 
 
+@pytest.mark.parametrize("name", FIELDS)
+@pytest.mark.parametrize("digits", [20, 400, 10_000])
+def test_a_number_that_no_clock_or_counter_holds_is_refused(name: str, digits: int) -> None:
+    with pytest.raises(InvalidArgument, match=rf"{name} must be at most 2\*\*63 - 1"):
+        SupervisorLimits(**{name: 10**digits})  # type: ignore[arg-type]
+
+    largest = SupervisorLimits(**{name: 2**63 - 1})  # type: ignore[arg-type]
+    assert getattr(largest, name) == 2**63 - 1
+
+
 def test_at_least_one_run_must_be_able_to_run() -> None:
     with pytest.raises(InvalidArgument, match="runs_running_max must be a whole number of at leas"):
         SupervisorLimits(runs_running_max=0)

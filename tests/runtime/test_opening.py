@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import asynccontextmanager
 
 import pytest
 import trio
@@ -16,6 +17,7 @@ from moorage.runtime import (
 )
 from moorage.runtime.testing import assert_history, wait_until
 from moorage.stores import MemoryStore
+from trio.testing import MockClock
 
 
 def tasks_alive():
@@ -123,6 +125,126 @@ async def test_being_cancelled_from_outside_interrupts_records_and_leaks_nothing
     assert outcome.state == "interrupted"
 
 
+class Failing(MemoryStore):
+    """A store whose listings, and whose closing, fail once they are told to."""
+
+    def __init__(self):
+        super().__init__()
+        self.listing_seconds = None
+        self.fails_to_close = False
+        self.released = []
+
+    async def sessions(self, **options):
+        if self.listing_seconds is not None:
+            await trio.sleep(self.listing_seconds)
+            raise StoreFailed("cannot be listed", written=False)
+        async for info in super().sessions(**options):
+            yield info
+
+    @asynccontextmanager
+    async def opened(self, **options):
+        async with super().opened(**options):
+            yield
+        if self.fails_to_close:
+            raise StoreFailed("cannot be closed")
+
+    async def release(self, claim):
+        await super().release(claim)
+        self.released.append(claim.session_id)
+
+
+@pytest.mark.promise(18)
+@pytest.mark.parametrize("raised", [ValueError("mine"), KeyboardInterrupt(), SystemExit(3)])
+async def test_what_goes_wrong_in_leaving_does_not_hide_what_the_block_raised(
+    autojump_clock, sleeper, raised
+):
+    store = Failing()
+    tasks = tasks_alive()
+
+    with pytest.raises(type(raised)) as caught:
+        async with open_supervisor(store, sleeper) as supervisor:
+            session = await supervisor.session("s")
+            run = await session.submit(1000)
+            await wait_until(lambda: sleeper.running)
+            store.listing_seconds = 0
+            store.fails_to_close = True
+            raise raised
+
+    assert caught.value is raised
+    assert store.released == ["s"]
+    assert tasks_alive() == tasks
+    async with open_reader(store) as reader:
+        outcome = await reader.session("s").wait(run.id)
+    assert outcome.state == "interrupted"
+
+
+@pytest.mark.promise(18)
+async def test_a_block_that_is_cancelled_stays_so_when_leaving_goes_wrong(autojump_clock, sleeper):
+    store = Failing()
+
+    with trio.move_on_after(5) as scope:
+        async with open_supervisor(store, sleeper):
+            await trio.sleep(1)
+            store.listing_seconds = 0
+            store.fails_to_close = True
+            await trio.sleep_forever()
+
+    assert scope.cancelled_caught
+
+
+async def test_without_an_exception_of_the_block_what_goes_wrong_in_leaving_is_raised_at_its_end(
+    autojump_clock, sleeper
+):
+    store = Failing()
+    with pytest.raises(StoreFailed, match="listed"):
+        async with open_supervisor(store, sleeper) as supervisor:
+            session = await supervisor.session("s")
+            run = await session.submit(5)
+            store.listing_seconds = 0
+    assert store.released == ["s"]
+
+    store.listing_seconds = None
+    store.fails_to_close = True
+    with pytest.raises(StoreFailed, match="closed"):
+        async with open_supervisor(store, sleeper) as supervisor:
+            outcome = await (await supervisor.session("s")).wait(run.id)
+
+    assert outcome.state == "completed"
+
+
+def test_a_service_that_fails_ends_the_block_and_is_raised_unless_the_block_did_first(sleeper):
+    """In a run of its own, out of which no cancellation may leak."""
+    store = Failing()
+    store.listing_seconds = 1
+
+    async def wait():
+        async with open_supervisor(store, sleeper):
+            await trio.sleep_forever()
+
+    async def wait_with_a_task_that_fails_too():
+        async with open_supervisor(store, sleeper), trio.open_nursery() as nursery:
+            nursery.start_soon(raise_when_cancelled)
+
+    async def fail_first():
+        async with open_supervisor(store, sleeper):
+            raise ValueError("mine")
+
+    for block, error in (
+        (wait, StoreFailed),
+        (wait_with_a_task_that_fails_too, StoreFailed),
+        (fail_first, ValueError),
+    ):
+        with pytest.raises(error, match=r"listed|mine"):
+            trio.run(block, clock=MockClock(autojump_threshold=0))
+
+
+async def raise_when_cancelled():
+    try:
+        await trio.sleep_forever()
+    finally:
+        raise ValueError("because of it")
+
+
 async def test_being_cancelled_while_leaving_does_not_cut_the_drain_short(autojump_clock, sleeper):
     store = MemoryStore()
     with trio.move_on_after(2):
@@ -219,9 +341,11 @@ async def test_a_store_keeps_its_content_from_one_supervisor_to_the_next(autojum
     assert same.id == run.id
 
 
-@pytest.mark.parametrize("agents", [{}, {"": print}, {"a": 5}, {"a\n": print}], ids=repr)
+@pytest.mark.parametrize(
+    "agents", [{}, {"": print}, {"a": 5}, {"a\n": print}, "x", None, 5, ["a"]], ids=repr
+)
 async def test_agents_that_are_none_are_refused(autojump_clock, agents):
-    with pytest.raises(InvalidArgument):
+    with pytest.raises(InvalidArgument, match="agent"):
         async with open_supervisor(MemoryStore(), agents):
             pass
 

@@ -5,6 +5,7 @@ import trio
 from moorage.runtime import (
     CursorExpired,
     InvalidArgument,
+    SessionQuarantined,
     StoreFailed,
     UnknownRun,
     UnknownSession,
@@ -18,6 +19,34 @@ async def numbers(request, context):
     """Emits as many events as its input says, of two types in turn."""
     for number in range(request.input):
         await context.emit("even" if number % 2 == 0 else "odd", {"number": number})
+
+
+class SlowStore(MemoryStore):
+    """Reading and claiming take as many seconds as they are told."""
+
+    read_seconds = 0
+    claim_seconds = 0
+
+    async def read(self, session_id, **options):
+        page = await super().read(session_id, **options)
+        await trio.sleep(self.read_seconds)
+        return page
+
+    async def claim(self, session_id):
+        await trio.sleep(self.claim_seconds)
+        return await super().claim(session_id)
+
+    async def append(self, claim, *, records, **options):
+        if any(record.type == "defect" for record in records):
+            raise RuntimeError("a defect")
+        await super().append(claim, records=records, **options)
+
+
+async def defective(request, context):
+    """Its session's worker crashes one second after its start, each time."""
+    await trio.sleep(1)
+    await context.emit("defect", {})
+    await trio.sleep_forever()
 
 
 async def opened(supervisor, *inputs):
@@ -120,6 +149,18 @@ async def test_without_wait_an_empty_page_comes_at_once(autojump_clock):
     assert trio.current_time() < 1
 
 
+async def test_reading_what_there_is_takes_as_long_as_it_takes(autojump_clock):
+    store = SlowStore()
+    async with open_supervisor(store, numbers) as supervisor:
+        session, _ = await opened(supervisor, 2)
+        store.read_seconds = 5
+        page = await session.events(wait_seconds=1)
+        empty = await session.events(after=page[-1].seq, wait_seconds=1)
+
+    assert len(page) == 6
+    assert empty == []
+
+
 async def test_a_closed_session_ends_a_long_poll(autojump_clock):
     async with open_supervisor(MemoryStore(), numbers) as supervisor:
         session, _ = await opened(supervisor, 1)
@@ -145,6 +186,9 @@ async def test_a_closed_session_ends_a_long_poll(autojump_clock):
         {"types": {5}},
         {"types": {""}},
         {"wait_seconds": -1},
+        {"run_id": 5},
+        {"run_id": ["run"]},
+        {"run_id": ""},
     ],
     ids=str,
 )
@@ -253,10 +297,70 @@ async def test_waiting_for_what_is_not_there_raises_at_once(autojump_clock, slee
         session = await supervisor.session("s")
         with pytest.raises(UnknownRun):
             await session.wait("run_unknown")
+        for wrong in ([], 5, None, "", "run\n"):
+            with pytest.raises(InvalidArgument, match="run id"):
+                await session.wait(wrong)
+            with pytest.raises(InvalidArgument, match="run id"):
+                await session.wait(wrong, timeout_seconds=0)
         await supervisor.delete_session("s")
         with pytest.raises(UnknownSession):
             await session.wait("run_unknown")
     assert trio.current_time() < 1
+
+
+async def test_who_has_no_time_learns_whether_a_session_is_idle(autojump_clock, sleeper):
+    async with open_supervisor(MemoryStore(), sleeper) as supervisor:
+        session = await supervisor.session("s")
+        run = await session.submit(10)
+        with pytest.raises(trio.TooSlowError):
+            await session.wait_idle(timeout_seconds=0)
+        with pytest.raises(trio.TooSlowError):
+            await session.wait_idle(timeout_seconds=9)
+        begun = trio.current_time()
+        await run.wait()
+        await session.wait_idle(timeout_seconds=0)
+
+    assert begun == pytest.approx(9, abs=0.1)
+
+
+async def test_nobody_waits_for_a_run_of_a_quarantined_session_that_is_being_opened(
+    autojump_clock,
+):
+    store = SlowStore()
+    async with open_supervisor(store, defective) as supervisor:
+        session = await supervisor.session("s")
+        run = await session.submit(1, on_interrupt="requeue", attempts_max=1_000)
+        await trio.sleep(1_000)
+        store.claim_seconds = 10
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(supervisor.session, "s")
+            await trio.sleep(1)
+            begun = trio.current_time()
+            with trio.fail_after(3_600), pytest.raises(SessionQuarantined):
+                await run.wait()
+            taken = trio.current_time() - begun
+        state = (await session.info()).state
+
+    assert state == "quarantined"
+    assert taken < 1
+
+
+async def test_who_waits_beside_the_owner_learns_of_a_quarantine(autojump_clock):
+    store = SlowStore()
+    caught = []
+
+    async def wait(session, run_id):
+        with trio.fail_after(3_600), pytest.raises(SessionQuarantined) as refused:
+            await session.wait(run_id)
+        caught.append(refused.value.reason)
+
+    async with open_supervisor(store, defective) as supervisor, open_reader(store) as reader:
+        session = await supervisor.session("s")
+        run = await session.submit(1, on_interrupt="requeue", attempts_max=1_000)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait, reader.session("s"), run.id)
+
+    assert caught == ["RuntimeError: a defect"]
 
 
 async def test_a_finished_run_s_outcome_can_be_had_when_the_store_has_failed(
@@ -285,6 +389,9 @@ async def test_statuses_from_the_log_and_from_the_owner_agree(autojump_clock, sl
         await trio.sleep(1)
         owner = await session.status()
         log = await reader.session("s").status()
+
+        with pytest.raises(UnknownSession):
+            await reader.session("unknown").status()
 
     assert log == owner
     assert len(owner.running) == len(owner.queued) == 2

@@ -14,7 +14,7 @@ from moorage.runtime.image import SessionImage
 from moorage.runtime.limits import SupervisorLimits
 from moorage.runtime.machine import SessionMachine
 from moorage.runtime.ports import Claim, Snapshot
-from moorage.runtime.recall import recall
+from moorage.runtime.recall import Recalled, recall, recall_session
 from moorage.runtime.turns import Batch
 from moorage.stores import MemoryStore
 
@@ -95,6 +95,31 @@ async def test_a_snapshot_and_what_is_behind_it_give_the_live_image() -> None:
         await writer.do(Cancel(run_id="A"), submit("B"))
 
         assert await writer.recall(snapshot=snapshot) == writer.image
+
+
+async def test_a_session_is_recalled_with_its_info_and_snapshot_as_of_its_head() -> None:
+    async with writing() as writer:
+        await writer.do(OpenSession(), submit("A"))
+        without = await recall_session(writer.store, "s")
+        snapshot = await writer.snapshot()
+        await writer.do(Cancel(run_id="A"), submit("B"))
+        recalled = await recall_session(writer.store, "s", tombstone_seq=99)
+        info = await writer.store.info("s")
+
+    assert (without.snapshot, without.image.queued()) == (None, ("A",))
+    assert recalled == Recalled(info, snapshot, writer.image)
+
+
+async def test_of_a_session_that_was_deleted_the_tombstone_s_seq_is_recalled() -> None:
+    async with writing() as writer:
+        await writer.do(OpenSession(), submit("A"))
+        await writer.snapshot()
+        await writer.store.delete(writer.claim)
+        claim = await writer.store.claim("s")
+
+        recalled = await recall_session(writer.store, "s", tombstone_seq=claim.head_seq)
+
+    assert recalled == Recalled(None, None, SessionImage("s", head_seq=2))
 
 
 async def test_a_snapshot_is_enough_where_the_log_below_it_is_gone() -> None:

@@ -225,6 +225,9 @@ async def test_a_subscriber_that_was_trimmed_away_is_told(autojump_clock):
         {"name": ""},
         {"name": "a\n"},
         {"types": []},
+        {"run_id": 5},
+        {"run_id": ["run"]},
+        {"run_id": ""},
     ],
     ids=str,
 )
@@ -363,18 +366,225 @@ async def test_only_what_was_delivered_under_a_name_can_be_acknowledged(autojump
                 await events.ack(foreign)
 
 
-async def test_a_cursor_does_not_hold_back_trimming(autojump_clock):
+@pytest.mark.parametrize("after", [0, 1, 18])
+async def test_a_cursor_does_not_hold_back_trimming_and_entering_tells(autojump_clock, after):
     async with open_supervisor(MemoryStore(), numbers) as supervisor:
         session = await supervisor.session("s")
         await session.execute({"count": 50})
         async with session.subscribe(name="mine") as events:
             await events.ack(await anext(events))
         oldest = await session.trim(before=20)
-        async with session.subscribe(name="mine") as events:
-            with pytest.raises(CursorExpired) as expired:
-                await anext(events)
+        with pytest.raises(CursorExpired) as expired:
+            async with session.subscribe(after=after, name="mine"):
+                pass
 
     assert oldest == expired.value.oldest_seq == 20
+    assert expired.value.after == 1
+
+
+@pytest.mark.parametrize(("after", "first"), [(19, 20), (30, 31), ("head", 55)])
+async def test_a_name_whose_cursor_was_trimmed_away_goes_on_where_it_is_told(
+    autojump_clock, after, first
+):
+    async with open_supervisor(MemoryStore(), numbers) as supervisor:
+        session = await supervisor.session("s")
+        await session.execute({"count": 50})
+        async with session.subscribe(name="mine") as events:
+            await events.ack(await anext(events))
+        await session.trim(before=20)
+        async with session.subscribe(after=after, name="mine") as events:
+            await session.append("note", {})
+            started_with = await anext(events)
+            await events.ack(started_with)
+        await session.append("note", {})
+        async with session.subscribe(after=25, name="mine") as events:
+            following = await anext(events)
+        with pytest.raises(InvalidArgument, match="beyond the head"):
+            async with session.subscribe(after=99, name="another"):
+                pass
+
+    assert (started_with.seq, following.seq) == (first, first + 1)
+
+
+async def test_a_cursor_whose_followers_are_all_there_is_not_expired(autojump_clock):
+    async with open_supervisor(MemoryStore(), numbers) as supervisor:
+        session = await supervisor.session("s")
+        await session.execute({"count": 5})
+        async with session.subscribe(name="mine") as events:
+            for _ in range(3):
+                event = await anext(events)
+            await events.ack(event)
+        await session.trim(before=4)
+        async with session.subscribe(name="mine") as events:
+            following = await anext(events)
+
+    assert (event.seq, following.seq) == (3, 4)
+
+
+# ---- what cancelling, and acknowledging out of order, must not break ----
+
+
+class SlowStore(MemoryStore):
+    """Reading and storing cursors take as many seconds as they are told."""
+
+    read_seconds = 0
+    save_cursor_seconds = 0
+
+    async def read(self, session_id, **options):
+        page = await super().read(session_id, **options)
+        await trio.sleep(self.read_seconds)
+        return page
+
+    async def save_cursor(self, session_id, name, seq):
+        await trio.sleep(self.save_cursor_seconds)
+        await super().save_cursor(session_id, name, seq)
+
+
+async def next_events(events, by_batch):
+    return await anext(events.batches()) if by_batch else [await anext(events)]
+
+
+async def impatient(events, into, by_batch, rounds):
+    """Read again and again, giving up in a different way each time."""
+    for number in range(rounds):
+        async with trio.open_nursery() as nursery:
+            with trio.CancelScope() as scope:
+                match number % 4:
+                    case 0:
+                        scope.deadline = trio.current_time()
+                    case 1:
+                        scope.cancel()
+                    case 2:
+                        nursery.start_soon(trio.lowlevel.checkpoint)
+                        nursery.start_soon(scoped_cancel, scope)
+                    case 3:
+                        scope.deadline = trio.current_time() + 1.5
+                into += await next_events(events, by_batch)
+
+
+async def scoped_cancel(scope):
+    scope.cancel()
+
+
+@pytest.mark.parametrize("by_batch", [False, True])
+@pytest.mark.parametrize("read_seconds", [0, 1, 2])
+@pytest.mark.parametrize("tail_cache_bytes_max", [0, 1 << 20])
+async def test_reading_that_is_cancelled_takes_no_event_away(
+    autojump_clock, tail_cache_bytes_max, read_seconds, by_batch
+):
+    store = SlowStore()
+    limits = SupervisorLimits(tail_cache_bytes_max=tail_cache_bytes_max)
+    seen = []
+    async with open_supervisor(store, numbers, limits=limits) as supervisor:
+        session = await supervisor.session("s")
+        await session.execute({"count": 10})
+        async with session.subscribe() as events:
+            store.read_seconds = read_seconds
+            for _ in range(10):
+                await impatient(events, seen, by_batch, rounds=8)
+                for _ in range(3):
+                    await session.append("note", {})
+            store.read_seconds = 0
+            await session.close()
+            seen += [event async for event in events]
+        head_seq = (await session.info()).head_seq
+
+    assert_contiguous(seen)
+    assert len(seen) == head_seq
+
+
+@pytest.mark.parametrize("tail_cache_bytes_max", [0, 1 << 20])
+async def test_who_is_cancelled_reads_no_further_however_much_there_is(
+    autojump_clock, tail_cache_bytes_max
+):
+    limits = SupervisorLimits(tail_cache_bytes_max=tail_cache_bytes_max)
+    seen = []
+    async with open_supervisor(MemoryStore(), numbers, limits=limits) as supervisor:
+        session = await supervisor.session("s")
+        async with session.subscribe(after="head") as events:
+            await session.append("note", {})
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                seen.append(await anext(events))
+            following = await anext(events)
+
+    assert scope.cancelled_caught
+    assert seen == []
+    assert following.type == "note"
+
+
+async def test_a_subscription_that_was_left_acknowledges_nothing(autojump_clock):
+    async with open_supervisor(MemoryStore(), numbers) as supervisor:
+        session = await supervisor.session("s")
+        await session.execute({"count": 10})
+        left = session.subscribe(name="mine")
+        async with left:
+            early = [await anext(left) for _ in range(5)]
+        async with session.subscribe(name="mine") as events:
+            for _ in range(9):
+                event = await anext(events)
+            await events.ack(event)
+            with pytest.raises(InvalidArgument, match="before you leave"):
+                await left.ack(early[2])
+        with pytest.raises(InvalidArgument, match="before you leave"):
+            await left.ack(early[4])
+        async with session.subscribe(name="mine") as events:
+            following = await anext(events)
+
+    assert following.seq == 10
+
+
+async def test_events_can_be_acknowledged_when_the_session_has_ended(autojump_clock):
+    async with open_supervisor(MemoryStore(), numbers) as supervisor:
+        session = await supervisor.session("s")
+        await session.close()
+        async with session.subscribe(name="mine") as events:
+            received = [event async for event in events]
+            await events.ack(received[-1])
+        async with session.subscribe(name="mine") as events:
+            again = [event async for event in events]
+
+    assert len(received) == 2
+    assert again == []
+
+
+async def test_a_smaller_ack_that_comes_while_a_larger_one_is_stored_stays_behind_it(
+    autojump_clock,
+):
+    store = SlowStore()
+    store.save_cursor_seconds = 1
+    async with open_supervisor(store, numbers) as supervisor:
+        session = await supervisor.session("s")
+        await session.execute({"count": 10})
+        async with session.subscribe(name="mine") as events, trio.open_nursery() as nursery:
+            received = [await anext(events) for _ in range(5)]
+            nursery.start_soon(events.ack, received[4])
+            await trio.sleep(0.5)
+            nursery.start_soon(events.ack, received[2])
+        async with session.subscribe(name="mine") as events:
+            following = await anext(events)
+
+    assert following.seq == 6
+
+
+async def test_a_name_is_free_when_its_last_ack_is_stored(autojump_clock):
+    store = SlowStore()
+    store.save_cursor_seconds = 10
+    async with open_supervisor(store, numbers) as supervisor, trio.open_nursery() as nursery:
+        session = await supervisor.session("s")
+        await session.execute({"count": 10})
+        async with session.subscribe(name="mine") as events:
+            received = [await anext(events) for _ in range(5)]
+            nursery.start_soon(events.ack, received[4])
+            await trio.sleep(1)
+        with pytest.raises(CursorHeld):
+            async with session.subscribe(name="mine"):
+                pass
+        await trio.sleep(10)
+        async with session.subscribe(name="mine") as events:
+            following = await anext(events)
+
+    assert following.seq == 6
 
 
 async def test_events_are_seen_only_when_they_are_durable(autojump_clock, failing_store):

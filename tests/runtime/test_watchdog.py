@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 
@@ -87,6 +88,20 @@ async def test_stopping_just_when_the_watchdog_looks_does_not_hang():
 
     assert not thread.is_alive()
     watchdog.stop()
+
+
+@pytest.mark.parametrize("seconds", [math.inf, 1e300, 2 * threading.TIMEOUT_MAX])
+async def test_a_time_without_end_turns_the_watchdog_off(seconds):
+    threads = set(threading.enumerate())
+    limits = SupervisorLimits(loop_blocked_seconds=seconds)
+    async with open_supervisor(MemoryStore(), blocks_the_loop, limits=limits) as supervisor:
+        outcome = await supervisor.run_once(0.05)
+        started = set(threading.enumerate()) - threads
+        statistics = supervisor.statistics()
+
+    assert outcome.state == "completed"
+    assert started == set()
+    assert statistics.loop_blocked == 0
 
 
 async def test_a_virtual_clock_has_no_watchdog(autojump_clock, sleeper):
