@@ -12,6 +12,8 @@ latest snapshot and the named cursors. Its promises, which ``moorage.stores.conf
 5. Failures are told apart: StoreFailed(written=False) left nothing behind and the same append may
    be tried again; StoreFailed(written=None) is of unknown outcome; poisoned=True means that every
    write fails from now on while reading goes on.
+6. What makes no sense (a seq below 0, a page of no events), or what the store cannot hold (a time
+   beyond 64 bits, an id that is no text), raises InvalidArgument and changes nothing.
 """
 
 from __future__ import annotations
@@ -86,7 +88,7 @@ class Page:
 
 @attrs.frozen
 class StoredRun:
-    """A run's first and last event, read when the session's head was ``head_seq``; ``ended`` is
+    """A run's request and its end, read when the session's head was ``head_seq``; ``ended`` is
     None while it is unfinished."""
 
     submitted: Event
@@ -129,13 +131,16 @@ class StoreReader(Protocol):
         """Up to ``limit`` matching events with after < seq < before (None: to the head).
 
         ``backwards`` gives the last ones of the range instead of the first, still ascending.
-        Raises UnknownSession, and CursorExpired if ``after`` is below ``oldest_seq - 1`` (not
+        ``run_id`` gives a run's events from its request to its end, as far as both are there: what
+        bears its id before or after is left out. Raises UnknownSession, InvalidArgument for a
+        ``limit`` below 1, and CursorExpired if ``after`` is below ``oldest_seq - 1`` (not
         when reading backwards, which simply ends at the oldest).
         """
         ...
 
     async def wait_news(self, session_id: str, *, after: int, run_id: str | None = None) -> None:
-        """Return soon after the head passes ``after``, or at once if it has.
+        """Return soon after the head passes ``after``, or at once if it has: within milliseconds,
+        surely within two seconds.
 
         Also returns when the session is deleted, and when the store fails or closes. With
         ``run_id`` it need only return for that run's terminal event (and those three). Called
@@ -144,7 +149,7 @@ class StoreReader(Protocol):
         ...
 
     async def find_run(self, session_id: str, run_id: str) -> StoredRun | None:
-        """The run's first and last event, or None if unknown or trimmed away."""
+        """The run's request and its end, or None if unknown or if the request is trimmed away."""
         ...
 
     async def find_key(self, session_id: str, key: str) -> str | None:
@@ -158,7 +163,8 @@ class StoreReader(Protocol):
         ...
 
     def statistics(self) -> Any:
-        """A frozen attrs object with counts and sizes."""
+        """A frozen attrs object with counts and sizes. If there is ``waiting`` among them, it is
+        the number of tasks that wait for news."""
         ...
 
 
@@ -187,7 +193,11 @@ class Store(StoreReader, Protocol):
         ...
 
     async def claim(self, session_id: str) -> Claim:
-        """Take the session over. Raises SessionHeld if another live process has it."""
+        """Take the session over. Raises SessionHeld if another live process has it.
+
+        When it returns, what the owner before had on its way has come, and is counted, or is
+        refused. One that raises, Cancelled too, leaves the session to its owner.
+        """
         ...
 
     async def renew(self, claims: Sequence[Claim]) -> Sequence[Claim]:
@@ -209,7 +219,8 @@ class Store(StoreReader, Protocol):
         """Append records at expected_seq, expected_seq + 1, ... and replace the info.
 
         ``info`` None keeps the old one; head_seq and modified_at_ns in it are the store's to set.
-        The first append of a session brings an info. Raises StaleOwner and StoreFailed.
+        The first append of a session brings an info. Raises StaleOwner, StoreFailed and
+        InvalidArgument.
         """
         ...
 
@@ -222,7 +233,8 @@ class Store(StoreReader, Protocol):
         ...
 
     async def trim(self, claim: Claim, before: int) -> None:
-        """Forget events below ``before`` (at most head + 1)."""
+        """Forget events below ``before`` (at most head + 1); what is forgotten stays so, whatever
+        smaller ``before`` comes later."""
         ...
 
     async def delete(self, claim: Claim) -> None:

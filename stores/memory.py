@@ -14,6 +14,7 @@ import trio
 from moorage.runtime.errors import InvalidArgument, SessionHeld, StaleOwner
 from moorage.runtime.ports import Claim, Deliver, Record, Snapshot
 
+from .bounds import check_append, check_name, check_seq
 from .memory_log import MemoryLog
 from .memory_reader import Lease, MemoryContent, MemoryReader
 
@@ -134,6 +135,7 @@ class MemoryStore(MemoryReader):
                 epoch=claim.epoch,
                 current=f"the head is {head_seq} and the append starts at {expected_seq}",
             )
+        check_append(session_id, records, info)
         if log is None:
             if info is None:
                 raise InvalidArgument(f"the first append to session {session_id!r} needs an info")
@@ -152,6 +154,7 @@ class MemoryStore(MemoryReader):
     async def save_snapshot(self, claim: Claim, snapshot: Snapshot) -> None:
         await self._begin_write(claim)
         log = self._log(claim.session_id)
+        check_seq("the seq of a snapshot", snapshot.seq)
         if snapshot.seq > log.head_seq:
             raise InvalidArgument(
                 f"a snapshot at seq {snapshot.seq} is ahead of the head, {log.head_seq}"
@@ -162,12 +165,17 @@ class MemoryStore(MemoryReader):
     async def save_cursor(self, session_id: str, name: str, seq: int) -> None:
         self._check_open()
         await trio.lowlevel.checkpoint_if_cancelled()
-        self._log(session_id).cursors[name] = seq
+        log = self._log(session_id)
+        check_name("cursor name", name)
+        check_seq("the seq of a cursor", seq)
+        log.cursors[name] = seq
         await trio.lowlevel.cancel_shielded_checkpoint()
 
     async def trim(self, claim: Claim, before: int) -> None:
         await self._begin_write(claim)
-        self._log(claim.session_id).trim(before)
+        log = self._log(claim.session_id)
+        check_seq("what to trim before", before)
+        log.trim(before)
         await trio.lowlevel.cancel_shielded_checkpoint()
 
     async def delete(self, claim: Claim) -> None:

@@ -26,12 +26,14 @@ SCAN_RECORDS_MAX = 10_000
 
 
 class _Run:
-    """Where a run's events are. ``ended_seq`` is 0 while it is unfinished."""
+    """Where a run's events are. ``submitted_seq`` is 0 while it was not submitted (or that was
+    trimmed away before its later events came), ``ended_seq`` while it is unfinished."""
 
-    __slots__ = ("ended_seq", "key", "seqs")
+    __slots__ = ("ended_seq", "key", "seqs", "submitted_seq")
 
     def __init__(self) -> None:
         self.seqs = array("Q")
+        self.submitted_seq = 0
         self.ended_seq = 0
         self.key: str | None = None
 
@@ -102,7 +104,9 @@ class MemoryLog:
             if key is not None:
                 run.key = key
                 self._keys[key] = run_id
-            if type in RUN_TERMINAL_TYPES:
+            if type == "run_submitted":
+                run.submitted_seq, run.ended_seq = seq, 0
+            elif type in RUN_TERMINAL_TYPES:
                 run.ended_seq = seq
                 ended.append(run_id)
         self.head_seq = seq
@@ -118,7 +122,7 @@ class MemoryLog:
         del self._types[:count]
         self.oldest_seq = before
         for run_id, run in list(self._runs.items()):
-            if run.seqs[0] < before and run.key is not None:
+            if run.submitted_seq < before and run.key is not None:
                 self._keys.pop(run.key, None)
                 run.key = None
             if run.seqs[-1] < before:
@@ -130,10 +134,10 @@ class MemoryLog:
 
     def find_run(self, run_id: str) -> StoredRun | None:
         run = self._runs.get(run_id)
-        if run is None or run.seqs[0] < self.oldest_seq:
+        if run is None or run.submitted_seq < self.oldest_seq:
             return None
         return StoredRun(
-            submitted=self._event(run.seqs[0]),
+            submitted=self._event(run.submitted_seq),
             ended=self._event(run.ended_seq) if run.ended_seq else None,
             head_seq=self.head_seq,
         )
@@ -200,9 +204,7 @@ class MemoryLog:
                 high = min(high, low + SCAN_RECORDS_MAX - 1)
             candidates = range(high, low - 1, -1) if backwards else range(low, high + 1)
         else:
-            run = self._runs.get(run_id)
-            seqs = array("Q") if run is None else run.seqs
-            part = seqs[bisect_left(seqs, low) : bisect_right(seqs, max(high, 0))]
+            part = self._seqs_of_run(run_id, low, high)
             candidates = reversed(part) if backwards else part
         chosen: list[int] = []
         for seq in candidates:
@@ -217,6 +219,18 @@ class MemoryLog:
         if backwards:
             chosen.reverse()
         return [self._event(seq) for seq in chosen], last
+
+    def _seqs_of_run(self, run_id: str, low: int, high: int) -> array[int]:
+        """Those of its events, from the request to the end as far as there are both."""
+        run = self._runs.get(run_id)
+        if run is None:
+            return array("Q")
+        if run.submitted_seq >= self.oldest_seq:
+            low = max(low, run.submitted_seq)
+        if run.ended_seq >= self.oldest_seq:
+            high = min(high, run.ended_seq)
+        seqs = run.seqs
+        return seqs[bisect_left(seqs, low) : bisect_right(seqs, max(high, 0))]
 
     def _event(self, seq: int) -> Event:
         return decode_event(self.session_id, seq, self._bodies[seq - self.oldest_seq])

@@ -9,6 +9,7 @@ import attrs
 import trio
 from moorage.runtime.errors import StoreFailed, UnknownSession
 
+from .bounds import check_limit
 from .news import NewsBoard
 
 if TYPE_CHECKING:
@@ -138,6 +139,7 @@ class MemoryReader:
         backwards: bool = False,
     ) -> Page:
         self._check_open()
+        check_limit(limit)
         await trio.lowlevel.checkpoint_if_cancelled()
         page = self._log(session_id).page(
             after=after,

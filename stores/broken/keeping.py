@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from moorage.runtime.ports import Record
+import attrs
+import trio
+from moorage.runtime.ports import Record, StoredRun
 
 from ..memory import MemoryStore
 from .flaws import Reopening
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
+    from typing import Self
 
-    from moorage.runtime.ports import Claim, Snapshot, StoreReader
+    from moorage.runtime.ports import Claim, Page, Snapshot, StoreReader
 
 
 class LastRecordLost(Reopening):
@@ -129,3 +132,40 @@ class LastEventNotTrimmed(MemoryStore):
     async def trim(self, claim: Claim, before: int) -> None:
         log = self._content.logs.get(claim.session_id)
         await super().trim(claim, before if log is None else min(before, log.head_seq))
+
+
+class TrimGoesBack(MemoryStore):
+    """Of trims on their way together the last one to come counts."""
+
+    def __init__(self, *, lease_seconds: float | None = None) -> None:
+        super().__init__(lease_seconds=lease_seconds)
+        self._oldest: dict[str, int] = {}
+
+    def peer(self) -> Self:
+        peer = super().peer()
+        peer._oldest = self._oldest
+        return peer
+
+    async def trim(self, claim: Claim, before: int) -> None:
+        ahead = before > self._content.logs[claim.session_id].oldest_seq
+        for _ in range(20 - before):  # the one that goes furthest comes first
+            await trio.lowlevel.checkpoint()
+        await super().trim(claim, before)
+        if ahead:
+            self._oldest[claim.session_id] = before
+
+    async def read(self, session_id: str, **range: Any) -> Page:
+        page = await super().read(session_id, **range)
+        return attrs.evolve(page, oldest_seq=self._oldest.get(session_id, page.oldest_seq))
+
+
+class AnyEventIsARequest(MemoryStore):
+    """The first event that is left of a run is taken for its request."""
+
+    async def find_run(self, session_id: str, run_id: str) -> StoredRun | None:
+        run = await super().find_run(session_id, run_id)
+        if run is None and session_id in self._content.logs:
+            page = await self.read(session_id, before=None, run_id=run_id, backwards=True)
+            if page.events:
+                return StoredRun(page.events[0], None, page.head_seq)
+        return run

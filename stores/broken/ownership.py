@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from moorage.runtime.commands import Answer, Command
     from moorage.runtime.ports import Claim, Deliver, Record
 
+_TURNS = 10
+"""Turns of the loop that a write takes."""
+
 
 class StaleEpochAccepted(MemoryStore):
     """A claim that is over may go on writing."""
@@ -150,3 +153,23 @@ class StaleOnlyUntilRestart(MemoryStore):
     async def _begin_write(self, claim: Claim) -> None:
         if claim.epoch in self._claimed:
             await super()._begin_write(claim)
+
+
+class TrimAfterTheClaim(MemoryStore):
+    """A trim that was begun is done under whatever claim there is by then."""
+
+    async def trim(self, claim: Claim, before: int) -> None:
+        await self._begin_write(claim)
+        for _ in range(_TURNS):
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        self._content.logs[claim.session_id].trim(before)
+
+
+class DeleteAfterTheClaim(MemoryStore):
+    """A delete that was begun is done under whatever claim there is by then."""
+
+    async def delete(self, claim: Claim) -> None:
+        await self._begin_write(claim)
+        for _ in range(_TURNS):
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        await super().delete(await self.claim(claim.session_id))

@@ -166,3 +166,14 @@ class StatisticsDict(MemoryStore):
 
     def statistics(self) -> Any:
         return attrs.asdict(super().statistics())
+
+
+class RunWithoutBounds(MemoryStore):
+    """Whatever bears a run's id is an event of the run."""
+
+    async def read(self, session_id: str, *, run_id: str | None = None, **range: Any) -> Page:
+        page = await super().read(session_id, **range)
+        if run_id is None:
+            return page
+        events = [event for event in page.events if event.run_id == run_id]
+        return attrs.evolve(page, events=events)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import attrs
 import trio
 
 from ..memory import MemoryStore
 
 if TYPE_CHECKING:
     from moorage.runtime.ports import Claim
+
+    from ..memory_reader import MemoryStatistics
+
+_LATE_SECONDS = 5.0
 
 
 class NewsNeverComes(MemoryStore):
@@ -94,3 +99,47 @@ class NewsComesOnce(MemoryStore):
             await trio.sleep_forever()
         await super().wait_news(session_id, after=after, run_id=run_id)
         self._told.add(task)
+
+
+class CancelledStaysInLine(MemoryStore):
+    """Who is cancelled is still counted among those who wait."""
+
+    _cancelled = 0
+
+    async def wait_news(self, session_id: str, *, after: int, run_id: str | None = None) -> None:
+        try:
+            await super().wait_news(session_id, after=after, run_id=run_id)
+        except trio.Cancelled:
+            self._cancelled += 1
+            raise
+
+    def statistics(self) -> MemoryStatistics:
+        found = super().statistics()
+        return attrs.evolve(found, waiting=found.waiting + self._cancelled)
+
+
+class NewsComesLate(MemoryStore):
+    """Everybody hears of everything, five seconds later."""
+
+    async def wait_news(self, session_id: str, *, after: int, run_id: str | None = None) -> None:
+        await trio.sleep(_LATE_SECONDS)
+        await super().wait_news(session_id, after=after, run_id=run_id)
+
+
+class OldNewsComesLate(MemoryStore):
+    """News that is there is told five seconds later."""
+
+    async def wait_news(self, session_id: str, *, after: int, run_id: str | None = None) -> None:
+        log = self._content.logs.get(session_id)
+        if log is not None and log.head_seq > after:
+            await trio.sleep(_LATE_SECONDS)
+        await super().wait_news(session_id, after=after, run_id=run_id)
+
+
+class RunEndComesLate(MemoryStore):
+    """The end of a run is told five seconds later."""
+
+    async def wait_news(self, session_id: str, *, after: int, run_id: str | None = None) -> None:
+        await super().wait_news(session_id, after=after, run_id=run_id)
+        if run_id is not None:
+            await trio.sleep(_LATE_SECONDS)

@@ -16,8 +16,10 @@ With pytest, one test per check::
         await check(lambda: MyStore(tmp_path / "store"))
 
 Each check is an async function whose docstring is the rule; it raises Nonconformance. Checks of
-leases pass on a store without any, and that of the second opener on one with leases. Checks are
-proved by ``moorage.stores.broken``: for each way of being wrong there, at least one fails.
+leases pass on a store without any, and that of the second opener on one with leases. Those of
+crashes and failures need a ``Content``, which says how to bring them about, and pass on a plain
+OpenStore: give one. Checks are proved by ``moorage.stores.broken``: for each way of being wrong
+there, at least one fails.
 """
 
 from __future__ import annotations
@@ -27,16 +29,26 @@ from typing import TYPE_CHECKING
 import attrs
 
 from .appending import APPENDING
+from .failing import FAILING
 from .keeping import KEEPING
 from .ownership import OWNERSHIP
 from .reading import READING
-from .scenario import PATIENCE_SECONDS, Check, Nonconformance, OpenStore
+from .refusing import REFUSING
+from .scenario import PATIENCE_SECONDS, Check, Content, Nonconformance, OpenStore
 from .waiting import WAITING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-CHECKS: tuple[Check, ...] = (*OWNERSHIP, *APPENDING, *READING, *KEEPING, *WAITING)
+CHECKS: tuple[Check, ...] = (
+    *OWNERSHIP,
+    *APPENDING,
+    *READING,
+    *REFUSING,
+    *KEEPING,
+    *FAILING,
+    *WAITING,
+)
 
 
 @attrs.frozen
@@ -75,6 +87,7 @@ __all__ = [
     "CHECKS",
     "Check",
     "CheckResult",
+    "Content",
     "Nonconformance",
     "OpenStore",
     "PATIENCE_SECONDS",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 
+import trio
 from moorage.runtime.errors import CursorExpired, MoorageError, StaleOwner, UnknownSession
 from moorage.runtime.ports import Snapshot, StoreReader
 
@@ -161,6 +162,37 @@ async def trimmed_events_are_gone(open_store: OpenStore) -> None:
 
 
 @check
+async def run_is_unknown_without_its_request(open_store: OpenStore) -> None:
+    """A run whose request was trimmed away is unknown, also when more of its events come."""
+    async with opened(open_store) as store:
+        author = await Author.of(store, "a")
+        await author.write(note(1, "run_submitted", "r1", key="k"))
+        await store.trim(author.claim, 2)
+        await author.write(note(2, "message_sent", "r1"), note(3, "run_completed", "r1"))
+        require_equal(await store.find_run("a", "r1"), None, "a run without its request")
+    async with opened(open_store) as store:
+        require_equal(await store.find_run("a", "r1"), None, "the same after a restart")
+
+
+@check
+async def trims_at_the_same_time_only_go_up(open_store: OpenStore) -> None:
+    """Of trims that are on their way together the one that goes furthest counts, in whatever order
+    they come."""
+    async with opened(open_store) as store:
+        for session_id, trims in (("a", (6, 9)), ("b", (9, 6))):
+            author = await Author.of(store, session_id)
+            await author.write(*notes(1, 10))
+            async with trio.open_nursery() as nursery:
+                for before in trims:
+                    nursery.start_soon(store.trim, author.claim, before)
+    async with opened(open_store) as store:
+        for session_id in ("a", "b"):
+            page = await store.read(session_id, backwards=True)
+            require_equal(page.oldest_seq, 9, "oldest_seq")
+            require_equal([event.seq for event in page.events], [9, 10], "events that are left")
+
+
+@check
 async def everything_may_be_trimmed(open_store: OpenStore) -> None:
     """trim(head + 1) leaves an empty session that keeps its head, its info and its numbering."""
     async with opened(open_store) as store:
@@ -276,6 +308,8 @@ KEEPING: tuple[Check, ...] = (
     snapshot_is_never_ahead_of_the_head,
     named_cursors_are_kept,
     trimmed_events_are_gone,
+    run_is_unknown_without_its_request,
+    trims_at_the_same_time_only_go_up,
     everything_may_be_trimmed,
     deleted_session_is_unknown,
     deleted_id_continues_above_its_last_seq,

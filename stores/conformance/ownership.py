@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,8 @@ from .scenario import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from moorage.runtime.commands import Answer, Command
     from moorage.runtime.ports import Claim, Store
 
@@ -125,6 +128,57 @@ async def claim_of_an_earlier_opening_is_refused(open_store: OpenStore) -> None:
         await _require_stale_writes_refused(store, author.claim, 3)
 
         await newer.write(note(4))
+
+
+async def _attempt(write: Callable[[], Awaitable[None]]) -> None:
+    with contextlib.suppress(StaleOwner):
+        await write()
+
+
+async def _claim_amid_writes(store: Store, session_id: str, turns: int) -> Claim:
+    """Claim a session while its owner writes, so many turns of the loop after it began."""
+    author = await Author.of(store, session_id)
+    await author.write(*notes(1, 5))
+
+    async with trio.open_nursery() as nursery:
+        snapshot = Snapshot(5, b"state")
+        for write in (
+            functools.partial(author.write, note(6)),
+            functools.partial(store.trim, author.claim, 4),
+            functools.partial(store.save_snapshot, author.claim, snapshot),
+        ):
+            nursery.start_soon(_attempt, write)
+        for _ in range(turns):
+            await trio.lowlevel.checkpoint()
+        return await store.claim(session_id)
+    raise AssertionError("a nursery swallowed an exception")
+
+
+@check
+async def claim_counts_what_was_on_its_way(open_store: OpenStore) -> None:
+    """What the owner before had on its way when a session is claimed has come or is refused: the
+    claim tells all of it, and a delete takes nothing with it that is written after the claim."""
+    async with opened(open_store) as store:
+        for turns in (0, 1, 2, 3, 5):
+            claim = await _claim_amid_writes(store, f"a{turns}", turns)
+            page = await store.read(claim.session_id, backwards=True)
+            require_equal(
+                (claim.head_seq, claim.oldest_seq, claim.snapshot),
+                (page.head_seq, page.oldest_seq, await store.snapshot(claim.session_id)),
+                "head_seq, oldest_seq and snapshot, in the claim and afterwards",
+            )
+            async with trio.open_nursery() as nursery:
+                for write in (
+                    functools.partial(Author(store, claim).write, note(7)),
+                    functools.partial(store.delete, claim),
+                ):
+                    nursery.start_soon(_attempt, write)
+                    for _ in range(turns + 1):
+                        await trio.lowlevel.checkpoint()
+                newer = await Author.of(store, claim.session_id)
+                await newer.write(note(8))
+            events = await numbers(store, claim.session_id, after=newer.head_seq - 1)
+            require_equal(events, [(newer.head_seq, 8)], "what was written under the new claim")
 
 
 @check
@@ -283,6 +337,7 @@ OWNERSHIP: tuple[Check, ...] = (
     epochs_only_go_up,
     stale_epoch_is_refused,
     claim_of_an_earlier_opening_is_refused,
+    claim_counts_what_was_on_its_way,
     append_continues_at_the_head_or_is_refused,
     release_of_a_stale_claim_is_ignored,
     second_opener_is_refused,

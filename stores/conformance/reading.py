@@ -234,6 +234,20 @@ async def runs_are_found(open_store: OpenStore) -> None:
 
 
 @check
+async def events_of_a_run_are_from_its_request_to_its_end(open_store: OpenStore) -> None:
+    """Read by run_id, a run's events are those from its request to its end: what bears its id
+    before or after is left out."""
+    async with opened(open_store) as store:
+        author = await Author.of(store, "a")
+        await author.write(note(1, "message_sent", "r1"), note(2, "run_submitted", "r1"))
+        await author.write(note(3, "message_sent", "r1"), note(4, "run_completed", "r1"))
+        await author.write(note(5, "error_occurred", "r1"))
+        for backwards in (False, True):
+            events = await read_all(store, "a", run_id="r1", limit=2, backwards=backwards)
+            require_equal([event.seq for event in events], [2, 3, 4], f"events, {backwards=}")
+
+
+@check
 async def keys_are_found(open_store: OpenStore) -> None:
     """find_key gives the run that was submitted with a key in this session, after a restart too."""
     async with opened(open_store) as store:
@@ -369,6 +383,7 @@ READING: tuple[Check, ...] = (
     backward_page_is_the_end_of_the_range,
     reader_beside_sees_every_event_in_order,
     runs_are_found,
+    events_of_a_run_are_from_its_request_to_its_end,
     keys_are_found,
     sessions_are_listed_newest_change_first,
     sessions_are_listed_by_prefix_tags_and_need,

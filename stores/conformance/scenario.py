@@ -2,6 +2,7 @@
 
 Nothing here depends on the wall clock or on chance. Waits are bounded by ``PATIENCE_SECONDS`` on
 trio's clock, so that a store that hangs fails instead; a store that passes never takes that long.
+News must come within ``NEWS_SECONDS_MAX``, and comes within milliseconds.
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ import functools
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import trio
 from moorage.runtime.codec import encode_event
 from moorage.runtime.errors import AdmissionClosed, MoorageError
 from moorage.runtime.ports import Claim, Record, Store, StoreReader
 from moorage.runtime.sessions import SessionInfo, SessionState
+
+from ..faults import Fault
 
 if TYPE_CHECKING:
     from moorage.runtime.commands import Answer, Command
@@ -27,9 +31,35 @@ another object over the same content, as the next process, or one beside it, wou
 
 Check = Callable[[OpenStore], Awaitable[None]]
 
+
+@attrs.frozen
+class Content:
+    """An OpenStore that offers more, so that more can be checked. What is None is not.
+
+    ``after_crash`` gives an OpenStore over what would be found if the power failed now, while a
+    store over this content is open: best with all that was not synced lost. ``fail_next`` makes
+    the next append fail: with Fault.NOT_WRITTEN as on a full disk, with Fault.POISON as when a
+    sync fails.
+    """
+
+    open_store: OpenStore
+    after_crash: Callable[[], OpenStore] | None = None
+    fail_next: Callable[[Fault], None] | None = None
+
+    def __call__(self) -> Store:
+        return self.open_store()
+
+    @classmethod
+    def of(cls, open_store: OpenStore) -> Content:
+        return open_store if isinstance(open_store, Content) else cls(open_store)
+
+
 PATIENCE_SECONDS = 60.0
+NEWS_SECONDS_MAX = 2.0
+"""Later is not soon after."""
 HINTS_MAX = 2_000
 """Early returns of wait_news that one task puts up with."""
+_TURNS = 20
 OWNER = "the conformance suite"
 START_NS = 1_700_000_000_000_000_000
 STEP_NS = 1_000_000
@@ -137,6 +167,13 @@ def facts(session_id: str, **changes: Any) -> SessionInfo:
         "runs": {},
     }
     return SessionInfo(session_id, **{**values, **changes})
+
+
+async def let_it_wait() -> None:
+    """Let tasks that were started wait: after so many turns of the loop they surely do, or have
+    returned early, which is allowed: then a check shows less, but never something false."""
+    for _ in range(_TURNS):
+        await trio.lowlevel.checkpoint()
 
 
 class Follower:

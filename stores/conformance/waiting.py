@@ -9,16 +9,19 @@ import trio
 from moorage.runtime.errors import StoreFailed
 
 from .scenario import (
+    NEWS_SECONDS_MAX,
     Author,
     Check,
     Follower,
     OpenStore,
     check,
+    let_it_wait,
     note,
     notes,
     numbers,
     opened,
     refuse,
+    require,
     require_equal,
 )
 
@@ -26,22 +29,35 @@ if TYPE_CHECKING:
     from moorage.runtime.ports import StoreReader
 
 _MANY = 300
-_TURNS = 20
-"""Turns of the loop after which a task that was started surely waits, or has returned early, which
-is allowed: then the check shows less, but never something false."""
 
 
-async def _let_it_wait() -> None:
-    for _ in range(_TURNS):
-        await trio.lowlevel.checkpoint()
+class _Stopwatch:
+    """When the news came up that others wait for."""
+
+    def __init__(self) -> None:
+        self._since: dict[object, float] = {}
+
+    def start(self, news: object) -> None:
+        self._since[news] = trio.current_time()
+
+    def check(self, news: object) -> None:
+        """Require that it came just now; who saw it before it was started was quick enough."""
+        late = trio.current_time() - self._since.get(news, trio.current_time())
+        require(
+            late <= NEWS_SECONDS_MAX,
+            f"wait_news returned {late:.1f} seconds after the news, {NEWS_SECONDS_MAX} are allowed",
+        )
 
 
-async def _wait_for_head(reader: StoreReader, session_id: str, head_seq: int) -> None:
+async def _wait_for_head(
+    reader: StoreReader, session_id: str, head_seq: int, watch: _Stopwatch
+) -> None:
     """Follow by hints alone until the head is there."""
     after = 0
     follower = Follower(reader, session_id)
     while after < head_seq:
         await follower.wait(after)
+        watch.check(after + 1)
         info = await reader.info(session_id)
         after = 0 if info is None else info.head_seq
 
@@ -52,10 +68,12 @@ async def news_that_is_there_returns_at_once(open_store: OpenStore) -> None:
     async with opened(open_store) as store, store.reading() as beside:
         author = await Author.of(store, "a")
         await author.write(*notes(1, 3))
+        watch = _Stopwatch()
         for reader in (store, beside):
-            await reader.wait_news("a", after=0)
-            await reader.wait_news("a", after=2)
-            await reader.wait_news("unknown", after=0)
+            for session_id, after in (("a", 0), ("a", 2), ("unknown", 0)):
+                watch.start("old")
+                await reader.wait_news(session_id, after=after)
+                watch.check("old")
 
 
 @check
@@ -65,13 +83,16 @@ async def news_wakes_those_who_wait(open_store: OpenStore) -> None:
     async with opened(open_store) as store, store.reading() as beside:
         author = await Author.of(store, "a")
         await author.write(note(1))
+        watch = _Stopwatch()
+        watch.start(1)
         async with trio.open_nursery() as nursery:
             for _ in range(_MANY):
-                nursery.start_soon(_wait_for_head, store, "a", 9)
-            nursery.start_soon(_wait_for_head, beside, "a", 9)
+                nursery.start_soon(_wait_for_head, store, "a", 9, watch)
+            nursery.start_soon(_wait_for_head, beside, "a", 9, watch)
             for number in range(2, 10):
-                await _let_it_wait()
+                await let_it_wait()
                 await author.write(note(number))
+                watch.start(number)
 
 
 @check
@@ -82,12 +103,15 @@ async def end_of_a_run_wakes_those_who_wait_for_it(open_store: OpenStore) -> Non
         author = await Author.of(store, "a")
         await author.write(note(1, "run_submitted", "r1"), note(2, "run_submitted", "r2"))
 
+        watch = _Stopwatch()
+
         async def wait_for_end(reader: StoreReader, run_id: str) -> None:
             follower = Follower(reader, "a")
             while True:
                 run = await reader.find_run("a", run_id)
                 assert run is not None
                 if run.ended is not None:
+                    watch.check(run_id)
                     return
                 await follower.wait(run.head_seq, run_id)
 
@@ -95,12 +119,14 @@ async def end_of_a_run_wakes_those_who_wait_for_it(open_store: OpenStore) -> Non
             for reader in (store, beside):
                 for run_id in ("r1", "r2"):
                     nursery.start_soon(wait_for_end, reader, run_id)
-            await _let_it_wait()
+            await let_it_wait()
             await author.write(note(3, "message_sent", "r1"))
-            await _let_it_wait()
+            await let_it_wait()
             await author.write(note(4, "run_failed", "r2"), note(5, "message_sent", "r1"))
-            await _let_it_wait()
+            watch.start("r2")
+            await let_it_wait()
             await author.write(note(6, "run_completed", "r1"))
+            watch.start("r1")
         for reader in (store, beside):
             await reader.wait_news("a", after=2, run_id="r1")
 
@@ -112,27 +138,33 @@ async def delete_wakes_those_who_wait(open_store: OpenStore) -> None:
         author = await Author.of(store, "a")
         await author.write(note(1, "run_submitted", "r1"))
 
+        watch = _Stopwatch()
+
         async def wait_until_gone(reader: StoreReader, run_id: str | None) -> None:
             follower = Follower(reader, "a")
             while await reader.info("a") is not None:
                 await follower.wait(1, run_id)
+            watch.check("delete")
 
         async with trio.open_nursery() as nursery:
             for reader in (store, beside):
                 nursery.start_soon(wait_until_gone, reader, None)
                 nursery.start_soon(wait_until_gone, reader, "r1")
-            await _let_it_wait()
+            await let_it_wait()
             await store.delete(author.claim)
+            watch.start("delete")
 
 
 @check
 async def closing_wakes_those_who_wait(open_store: OpenStore) -> None:
     """wait_news returns, or raises StoreFailed, when the store closes."""
     store = open_store()
+    watch = _Stopwatch()
 
     async def wait(run_id: str | None) -> None:
         with contextlib.suppress(StoreFailed):
             await store.wait_news("a", after=1, run_id=run_id)
+        watch.check("closing")
 
     async with (
         trio.open_nursery() as nursery,
@@ -141,25 +173,28 @@ async def closing_wakes_those_who_wait(open_store: OpenStore) -> None:
         await (await Author.of(store, "a")).write(note(1, "run_submitted", "r1"))
         nursery.start_soon(wait, None)
         nursery.start_soon(wait, "r1")
-        await _let_it_wait()
+        await let_it_wait()
+        watch.start("closing")
 
 
 @check
 async def cancelled_wait_leaves_nothing_behind(open_store: OpenStore) -> None:
-    """Cancelling a wait ends it alone; others that wait still get their news."""
+    """Cancelling a wait ends it alone; others that wait still get their news, and statistics that
+    count who is ``waiting`` count nobody in the end."""
     async with opened(open_store) as store:
         author = await Author.of(store, "a")
         await author.write(note(1, "run_submitted", "r1"))
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_wait_for_head, store, "a", 2)
+            nursery.start_soon(_wait_for_head, store, "a", 2, _Stopwatch())
             async with trio.open_nursery() as cancelled:
                 for run_id in (None, "r1"):
                     cancelled.start_soon(_wait_for_ever, store, run_id)
-                await _let_it_wait()
+                await let_it_wait()
                 cancelled.cancel_scope.cancel()
             await author.write(note(2, "run_completed", "r1"))
 
         require_equal(await numbers(store, "a"), [(1, 1), (2, 2)], "events")
+        require_equal(getattr(store.statistics(), "waiting", 0), 0, "tasks that wait")
 
 
 async def _wait_for_ever(reader: StoreReader, run_id: str | None) -> None:

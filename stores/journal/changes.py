@@ -69,8 +69,9 @@ class Change(NamedTuple):
 
 def name_hash(session_id: str, what: str, name: str) -> int:
     """64 bits that stand for a run or a key in an index; who finds one checks the event."""
-    text = f"{what}\0{session_id}\0{name}"
-    digest = hashlib.blake2b(text.encode(), digest_size=8, usedforsecurity=False).digest()
+    # what is asked for may be no text that UTF-8 can encode; what is stored always is
+    text = f"{what}\0{session_id}\0{name}".encode(errors="surrogatepass")
+    digest = hashlib.blake2b(text, digest_size=8, usedforsecurity=False).digest()
     return int.from_bytes(digest, "little")
 
 

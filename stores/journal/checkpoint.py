@@ -23,6 +23,7 @@ from moorage.runtime import codec
 from moorage.runtime.errors import CorruptLog
 
 from .directory import Directory, Entry
+from .disk import creating
 from .format import FORMAT_VERSION, check_version
 
 if TYPE_CHECKING:
@@ -58,8 +59,7 @@ def store_directory(
     the checkpoint comes into force together with its side file.
     """
     place, within = in_sealing
-    file = disk.create(layout.directory(number))
-    try:
+    with creating(disk, layout.directory(number)) as file:
         position = HEADER_SIZE
         chunks = count = 0
         source = iter(session_ids)
@@ -75,9 +75,7 @@ def store_directory(
         header = _HEADER.pack(MAGIC, FORMAT_VERSION, chunks, count, log_id)
         file.write([header, _CHECKSUM.pack(zlib.crc32(header, _SEED))], 0)
         file.sync()
-    finally:
-        file.close()
-    disk.sync_directory(layout.directories)
+        disk.sync_directory(layout.directories)
     return position
 
 

@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import attrs
 import structlog
 import trio
-from moorage.runtime.errors import StoreFailed
+from moorage.runtime.errors import InvalidArgument, StoreFailed
 
+from . import format as fmt
 from .changes import Change
 from .disk import SyncFailed
 from .format import FRAME_HEADER_SIZE
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from .target import Target
 
-FRAME_BYTES_MAX = 8 * 2**20
+BATCH_BYTES_MAX = 8 * 2**20
 """A frame holds as many appends as fit into this; a larger append goes alone."""
 FRAME_APPENDS_MAX = 1_000
 """Appends in a frame: the event loop stands still while they are applied, 10 us for each."""
@@ -95,11 +96,28 @@ class CommitLoop:
 
     async def append(self, changes: list[Change], blocks: list[bytes]) -> None:
         """Commit these blocks in one frame. Cannot be cancelled once it has begun."""
+        await self.committed(self.put(changes, blocks))
+
+    def put(self, changes: list[Change], blocks: list[bytes]) -> Pending:
+        """Queue these blocks for one frame; the caller goes on with ``committed``, at once.
+
+        What this raises left nothing behind: StoreFailed, and InvalidArgument for what no frame
+        can hold.
+        """
         self._check()
-        task = trio.lowlevel.current_task()
-        pending = Pending(changes, blocks, sum(map(len, blocks)), task)
+        size = sum(map(len, blocks))
+        if size > fmt.FRAME_BYTES_MAX - FRAME_HEADER_SIZE:
+            raise InvalidArgument(
+                f"an append to session {changes[0].session_id!r} is {size} bytes encoded and a "
+                f"frame of the log holds {fmt.FRAME_BYTES_MAX}: append fewer records at once"
+            )
+        pending = Pending(changes, blocks, size, trio.lowlevel.current_task())
         self._pending.append(pending)
         self.wake()
+        return pending
+
+    async def committed(self, pending: Pending) -> None:
+        """Return when it is durable, or raise why it is not. Cannot be cancelled."""
         await trio.lowlevel.wait_task_rescheduled(_never_aborted)
         if pending.error is not None:
             raise pending.error
@@ -197,7 +215,7 @@ class CommitLoop:
         size = FRAME_HEADER_SIZE
         while self._pending and len(batch) < FRAME_APPENDS_MAX:
             size += self._pending[0].size
-            if batch and size > FRAME_BYTES_MAX:
+            if batch and size > BATCH_BYTES_MAX:
                 break
             batch.append(self._pending.popleft())
         return batch

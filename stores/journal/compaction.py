@@ -37,8 +37,12 @@ DEAD_RATIO_ASKED = 0.05
 """The same for a pass that somebody asked for."""
 SMALL_SHARE = 0.25
 """A segment below this share of ``segment_bytes`` is joined with such neighbours."""
+SOURCES_MAX = 32
+"""This many segments at most are rewritten into one: all of them are open at once."""
 INTERVAL_SECONDS = 30.0
 """At least this long between two background passes."""
+PAUSE_RATIO = 10
+"""And this many times as long as the last pass took: a long log takes long to look at."""
 WORK_SECONDS = 0.002
 REST_SECONDS = 0.006
 """Background copying works and rests in turn: a thread that computes delays the event loop."""
@@ -92,13 +96,15 @@ class Compactor:
         self._commits = commits
         self._segment_bytes = segment_bytes
         self._wanted = trio.Event()
+        self._wanted.set()  # nobody counted what was dead when the journal was closed
         self._passing = trio.Lock()
         self._stop = threading.Event()
         self.compactions = 0
         self.dead_bytes = 0
+        maintenance.sealed = self.note_dead  # what is in it may supersede what is in others
 
     def note_dead(self) -> None:
-        """Something was trimmed or deleted: look at the segments some time."""
+        """Something may have been trimmed, deleted or superseded: look at it some time."""
         self._wanted.set()
 
     async def stop(self) -> None:
@@ -109,10 +115,12 @@ class Compactor:
 
     async def run(self) -> None:
         """Compact in the background until cancelled."""
-        while True:
+        took = 0.0
+        while self._commits.poison is None:
             await self._wanted.wait()
-            await trio.sleep(INTERVAL_SECONDS)
+            await trio.sleep(max(INTERVAL_SECONDS, PAUSE_RATIO * took))
             self._wanted = trio.Event()
+            began = trio.current_time()
             try:
                 await self._pass(DEAD_RATIO, resting=True)
             except _Stopped:
@@ -120,6 +128,7 @@ class Compactor:
             except (OSError, StoreFailed) as error:
                 # nothing is lost: the old segments stay as they are
                 _log.warning("journal compaction failed", error=repr(error))
+            took = trio.current_time() - began
 
     async def compact(self) -> CompactionReport:
         """Free what can be freed now. Raises StoreFailed and CorruptLog."""
@@ -150,11 +159,9 @@ class Compactor:
             pace = _Pace(self._stop, resting=resting)
             opened = self._opened
             state = opened.state
-            sealed = [
-                segment
-                for segment in opened.manifest.segments
-                if segment.end is not None and segment.index_end == segment.end
-            ]
+            # what recovery still has to replay stays: the frames behind the replay position
+            manifest = opened.manifest
+            sealed = [one for one in manifest.segments if one.high < manifest.replay_place]
             live = await in_thread(
                 lambda: [
                     live_bytes(state.files, segment, state.directory, pace) for segment in sealed
@@ -173,22 +180,26 @@ class Compactor:
             new = await in_thread(
                 lambda: rewrite(state.files, sources, number, state.directory, pace)
             )
-            # with BUFFERED durability the trim that freed it may not be on the disk yet
-            await in_thread(opened.target.file.sync)
-            await self._switch(sources, number, new)
+            made = [opened.layout.segment(number), opened.layout.index(number, new.end)]
+            async with self._maintenance.discarding(made if new.end else []):
+                # with BUFFERED durability the trim that freed it may not be on the disk yet
+                await in_thread(opened.target.file.sync)
+                await self._switch(sources, number, new)
         except SyncFailed as error:
-            self._commits.fail(error)
-            raise
+            raise self._maintenance.poisoned(error) from error
+        await self._forget(sources, new)
 
     async def _switch(self, sources: Sequence[Segment], number: int, new: Rewritten) -> None:
-        opened, layout = self._opened, self._opened.layout
+        opened = self._opened
         async with self._maintenance.changing:
             manifest = opened.manifest
-            at = manifest.segments.index(sources[0])
+            first, last = sources[0], sources[-1]
+            if last not in manifest.segments or last.high >= manifest.replay_place:
+                raise StoreFailed("the segments changed while they were rewritten; nothing is lost")
+            at = manifest.segments.index(first)
             replacement: tuple[Segment, ...] = ()
             if new.end:
-                low, high = sources[0].low, sources[-1].high
-                replacement = (Segment(number, low, high, new.end, index_end=new.end),)
+                replacement = (Segment(number, first.low, last.high, new.end, index_end=new.end),)
             segments = (
                 *manifest.segments[:at],
                 *replacement,
@@ -196,6 +207,9 @@ class Compactor:
             )
             await self._maintenance.store(attrs.evolve(manifest, segments=segments))
             opened.state.set_segments(segments)
+
+    async def _forget(self, sources: Sequence[Segment], new: Rewritten) -> None:
+        layout = self._opened.layout
         self.compactions += 1
         freed = sum(segment.end or 0 for segment in sources) - new.end
         self.dead_bytes = max(0, self.dead_bytes - freed)
@@ -212,7 +226,8 @@ def plan(
     """Which neighbouring segments to rewrite into one: ranges, oldest first.
 
     A group has at least one segment that is dead enough, or two that are small, and what is
-    live in it fits into ``segment_bytes`` (a single segment may be larger).
+    live in it fits into ``segment_bytes`` (a single segment may be larger). It has SOURCES_MAX
+    segments at most.
     """
     groups: list[tuple[int, int]] = []
     start = 0
@@ -222,7 +237,7 @@ def plan(
             continue
         end, total = start + 1, live[start]
         while (
-            end < len(sizes)
+            end < min(len(sizes), start + SOURCES_MAX)
             and _worth(sizes[end], live[end], ratio, segment_bytes)
             and total + live[end] <= segment_bytes
         ):

@@ -77,7 +77,8 @@ class Directory:
                 entry.cursors = {}
             entry.cursors[change.name] = change.seq
         elif kind == fmt.TRIM:
-            entry.oldest_seq = change.seq
+            # of two trims in flight the larger may come first, and compaction act on it
+            entry.oldest_seq = max(entry.oldest_seq, change.seq)
         return entry
 
     def put(self, session_id: str, entry: Entry) -> None:

@@ -9,21 +9,23 @@ its place. What the journal assumes of any disk:
 3. ``create``, ``rename`` and ``unlink`` survive power loss only after ``sync_directory`` of the
    directory, and ``rename`` is atomic: afterwards the name has the old content or the new.
 4. ``truncate`` survives power loss only after ``sync``.
-5. A lock ends with the process that holds it.
+5. A lock ends with the process that holds it. A fork of that process does not hold it.
 
 Calls block, and raise OSError. Methods of one File may be called from several threads.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
 import time
+import weakref
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
 Chunk = bytes | bytearray | memoryview
@@ -111,6 +113,27 @@ class Disk(Protocol):
         ...
 
 
+@contextlib.contextmanager
+def creating(disk: Disk, path: Path) -> Iterator[File]:
+    """A new file, closed at the end, and removed if what happens within fails."""
+    file = disk.create(path)
+    try:
+        yield file
+    except BaseException:
+        remove(disk, [path])
+        raise
+    finally:
+        file.close()
+
+
+def remove(disk: Disk, paths: Iterable[Path]) -> None:
+    """Remove files that no manifest names, as far as possible: the next opening removes what is
+    left."""
+    for path in paths:
+        with contextlib.suppress(OSError):
+            disk.unlink(path)
+
+
 class OsFile:
     """A file of the operating system."""
 
@@ -163,6 +186,9 @@ class OsFile:
     def size(self) -> int:
         return os.fstat(self._descriptor).st_size
 
+    def fileno(self) -> int:
+        return self._descriptor
+
     def close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
@@ -177,9 +203,23 @@ class OsLock:
 
     def __init__(self, file: OsFile) -> None:
         self._file = file
+        _held.add(self)
 
     def release(self) -> None:
         self._file.close()
+
+
+_held: weakref.WeakSet[OsLock] = weakref.WeakSet()
+
+
+def _release_in_fork() -> None:
+    # The fork has descriptors of the same locks, and would keep them when the holder is killed.
+    # To close them there takes nothing away from the holder.
+    for lock in list(_held):
+        lock.release()
+
+
+os.register_at_fork(after_in_child=_release_in_fork)
 
 
 class OsDisk:
@@ -213,19 +253,14 @@ class OsDisk:
             os.close(descriptor)
 
     def lock(self, path: Path, holder: str) -> OsLock:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        file = OsFile(descriptor, path)
-        for tries_left in reversed(range(_LOCK_TRIES)):
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if not tries_left:
-                    file.close()
-                    raise Locked(error.errno, error.strerror, str(path)) from error
-                time.sleep(_LOCK_PAUSE_SECONDS)  # is_locked elsewhere holds it for an instant
-        file.truncate(0)
-        file.write([holder.encode()], 0)
+        file = OsFile(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), path)
+        try:
+            _take(file, path)
+            file.truncate(0)
+            file.write([holder.encode()], 0)
+        except BaseException:
+            file.close()  # an error that somebody keeps would keep the lock
+            raise
         return OsLock(file)
 
     def is_locked(self, path: Path) -> bool:
@@ -234,9 +269,20 @@ class OsDisk:
         except FileNotFoundError:
             return False
         try:
-            fcntl.flock(file._descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
         finally:
             file.close()
         return False
+
+
+def _take(file: OsFile, path: Path) -> None:
+    for tries_left in reversed(range(_LOCK_TRIES)):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError as error:
+            if not tries_left:
+                raise Locked(error.errno, error.strerror, str(path)) from error
+            time.sleep(_LOCK_PAUSE_SECONDS)  # is_locked elsewhere holds it for an instant

@@ -43,12 +43,6 @@ class Budget:
     def spent(self) -> bool:
         return self.events <= 0 or self.size <= 0
 
-    def charge(self, span: Span, low: int, high: int) -> None:
-        first = max(span.first_seq, low)
-        last = min(span.first_seq + span.events - 1, high)
-        self.events -= last - first + 1
-        self.size -= span.length
-
 
 class Located(NamedTuple):
     number: int

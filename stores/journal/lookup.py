@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from moorage.runtime import codec
 from moorage.runtime.errors import CorruptLog
@@ -12,7 +12,7 @@ from . import format as fmt
 from .changes import SUBMITTED, decode_change, name_hash
 from .format import Damaged
 from .gather import Budget, gather, parts_down, read_block
-from .index import unpack_run
+from .index import SnapshotPlace, unpack_run
 
 if TYPE_CHECKING:
     from moorage.runtime.events import Event
@@ -84,11 +84,10 @@ def find_key(view: View, key: str) -> int:
 
 def locate_recent(view: View, seq: int) -> Located | None:
     """The block that holds an event, if it was just written."""
-    blocks = view.recents[0].index.blocks.get(view.session_id)
-    if blocks is None or blocks[0] > seq:
+    part = view.newest_part()
+    if part is None or part.first_seq > seq:
         return None
-    parts = iter(view.memory_parts()[:1])
-    located = gather(parts, seq, seq, Budget(1, 1), backwards=False)[0]
+    located = gather(iter([part]), seq, seq, Budget(1, 1), backwards=False)[0]
     return located if view.is_recent(located.number, located.span.offset) else None
 
 
@@ -147,29 +146,39 @@ def load_key_owner(view: View, key: str, seq: int) -> str | None:
     return None
 
 
-def load_snapshot(view: View, place: int, seq: int) -> Snapshot:
-    """The snapshot that the directory says is at ``place``. Raises CorruptLog if it is not."""
-    expected = (fmt.SNAPSHOT, view.session_id, seq)
+class FoundSnapshot(NamedTuple):
+    """Where a snapshot lies: in which segment, and in it."""
+
+    number: int
+    place: SnapshotPlace
+
+
+def find_recent_snapshot(view: View, place: int) -> FoundSnapshot | None:
+    """The snapshot that the directory says is at ``place``, if memory knows where.
+
+    Not for a thread: the next snapshot, or a delete, takes this one out of the index.
+    """
     for recent in view.recents:
         known = recent.index.snapshots.get(view.session_id)
         if recent.segment.high == place and known is not None:
-            number = recent.segment.number
-            block = read_block(view.files, number, known.offset, known.length, expected)
-            return Snapshot(seq, bytes(block.content))
+            return FoundSnapshot(recent.segment.number, known)
+    return None
+
+
+def find_sealed_snapshot(view: View, place: int, seq: int) -> FoundSnapshot:
+    """The same from a side file. Raises CorruptLog if it is not there."""
     found = view.chain(place).next()
     row = None if found is None else found[1].find(view.session_id)
     if found is None or row is None or row.snapshot_seq != seq:
         root = str(view.files.layout.root)
         reason = f"the snapshot of {view.session_id!r} at {seq} is missing"
         raise CorruptLog(file=root, offset=0, reason=reason)
-    number = found[0].number
-    block = read_block(view.files, number, row.snapshot_offset, row.snapshot_length, expected)
+    place_in_it = SnapshotPlace(seq, row.snapshot_offset, row.snapshot_length)
+    return FoundSnapshot(found[0].number, place_in_it)
+
+
+def load_snapshot(view: View, found: FoundSnapshot) -> Snapshot:
+    number, (seq, offset, length) = found
+    expected = (fmt.SNAPSHOT, view.session_id, seq)
+    block = read_block(view.files, number, offset, length, expected)
     return Snapshot(seq, bytes(block.content))
-
-
-def snapshot_is_recent(view: View, place: int) -> bool:
-    recent = view.recents[0]
-    known = recent.index.snapshots.get(view.session_id)
-    if recent.segment.high != place or known is None:
-        return False
-    return view.is_recent(recent.segment.number, known.offset)

@@ -12,30 +12,32 @@ Each step leaves a manifest behind that a crash may find:
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import attrs
 import structlog
 import trio
-from moorage.runtime.errors import CorruptLog
+from moorage.runtime.errors import StoreFailed
 
 from .checkpoint import store_directory
-from .disk import SyncFailed
+from .disk import SyncFailed, remove
 from .format import SEGMENT_HEADER_SIZE, SegmentHeader
 from .manifest import Segment, store_manifest
 from .recovery import new_segment
 from .sealing import write_side_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
 
     from .commits import CommitLoop
     from .manifest import Manifest
     from .opening import Opened
+    from .target import Target
 
 RETRY_SECONDS = 1.0
+"""What failed is tried again after this long, however much is committed meanwhile."""
 SLICE_SESSIONS = 2_000
 """Entries brought up to date in one go, about a millisecond."""
 CHECKPOINT_RATIO = 4
@@ -47,7 +49,7 @@ _log = structlog.get_logger("moorage.journal")
 
 
 class Maintenance:
-    """Runs beside the commit loop of one open journal."""
+    """Runs beside the commit loop of one open journal. ``sealed`` is called after each seal."""
 
     def __init__(self, opened: Opened, commits: CommitLoop, *, segment_bytes: int) -> None:
         self._opened = opened
@@ -55,9 +57,10 @@ class Maintenance:
         self._segment_bytes = segment_bytes
         self._checkpoint_bytes = opened.checkpoint_bytes
         self._kick = trio.Event()
-        self._stopping = False
+        self._stop = trio.Event()
         self.stopped = trio.Event()
         self.changing = trio.Lock()
+        self.sealed: Callable[[], None] = lambda: None
         self.rotations = 0
         if opened.state.sealing is not None:
             self._kick.set()
@@ -69,7 +72,7 @@ class Maintenance:
 
     def stop(self) -> None:
         """Let ``run`` return after the step that it is at."""
-        self._stopping = True
+        self._stop.set()
         self._kick.set()
 
     async def run(self) -> None:
@@ -79,7 +82,7 @@ class Maintenance:
             self.stopped.set()
 
     async def _run(self) -> None:
-        while not self._stopping:
+        while not self._stop.is_set():
             await self._kick.wait()
             self._kick = trio.Event()
             try:
@@ -87,11 +90,13 @@ class Maintenance:
             except SyncFailed as error:
                 self._commits.fail(error)
                 return
-            except (OSError, CorruptLog) as error:
+            except (OSError, StoreFailed) as error:
+                if self._commits.poison is not None:
+                    return
                 # nothing is lost by doing it later, only the next opening takes longer
                 _log.warning("journal maintenance failed", error=repr(error))
                 with trio.move_on_after(RETRY_SECONDS):
-                    await self._kick.wait()
+                    await self._stop.wait()
                 self._kick.set()
 
     async def _work(self) -> None:
@@ -103,13 +108,29 @@ class Maintenance:
                 await self._seal()
 
     async def seal_active(self) -> None:
-        """Seal the active segment now, whatever its size, unless it is empty. Raises OSError."""
+        """Seal the active segment now, whatever its size, unless it is empty.
+
+        Raises OSError and StoreFailed. What failed is tried again in the background.
+        """
         async with self.changing:
-            if self._opened.state.sealing is not None:
-                await self._seal()
-            if self._opened.target.end > SEGMENT_HEADER_SIZE:
-                await self._rotate()
-                await self._seal()
+            try:
+                if self._opened.state.sealing is not None:
+                    await self._seal()
+                if self._opened.target.end > SEGMENT_HEADER_SIZE:
+                    await self._rotate()
+                    await self._seal()
+            except SyncFailed as error:
+                raise self.poisoned(error) from error
+            except (OSError, StoreFailed):
+                self._kick.set()
+                raise
+
+    def poisoned(self, error: SyncFailed) -> StoreFailed:
+        """Refuse every write from now on; returns what to raise."""
+        poison = self._commits.fail(error)
+        if self._commits.poison is not None:
+            poison = self._commits.poison  # there was one before
+        return StoreFailed(poison.message, poisoned=True)
 
     def _rotate_at(self) -> int:
         return max(self._segment_bytes, CHECKPOINT_RATIO * self._checkpoint_bytes)
@@ -123,18 +144,30 @@ class Maintenance:
         target = opened.target
 
         async def switch() -> None:
-            # with BUFFERED durability the old segment may not be on the disk yet
-            await in_thread(target.sync if not target.synced else lambda: None)
+            if not target.synced:
+                await self._sync(target)
             old = attrs.evolve(manifest.active, end=target.end)
             segments = (*manifest.segments[:-1], old, Segment(number, low=number, high=number))
-            changed = attrs.evolve(manifest, segments=segments)
-            await self.store(changed)
+            rotations = manifest.rotations + 1
+            await self.store(attrs.evolve(manifest, segments=segments, rotations=rotations))
             opened.state.rotate(segments)
             opened.state.end = SEGMENT_HEADER_SIZE
             target.switch(file, number, SEGMENT_HEADER_SIZE)
-            opened.publish(SEGMENT_HEADER_SIZE)
+            try:
+                opened.publish(SEGMENT_HEADER_SIZE)
+            except OSError as error:  # readers in other processes learn of it with the next commit
+                _log.warning("durable offset not published", error=repr(error))
 
-        await self._commits.between_frames(switch)
+        async with self.discarding([opened.layout.segment(number)]):
+            await self._commits.between_frames(switch)
+
+    async def _sync(self, target: Target) -> None:
+        """With BUFFERED durability the old segment may not be on the disk yet."""
+        try:
+            await in_thread(target.sync)
+        except SyncFailed as error:
+            self._commits.fail(error)  # at once, before another frame is written
+            raise
 
     async def _seal(self) -> None:
         """Write what makes the replay of the segment before the active one unnecessary."""
@@ -148,8 +181,12 @@ class Maintenance:
         target_file = opened.target.file
         number = opened.take_number()
 
+        made = [opened.layout.directory(number)]
+        if old.index_end != end:  # else nothing came since a clean close wrote this very file
+            made.append(opened.layout.index(old.number, end))
+
         def write() -> int:
-            if old.index_end != end:  # else nothing came since a clean close wrote this very file
+            if old.index_end != end:
                 write_side_file(state.files, old, end, sealing.index, state.directory)
             size = store_directory(
                 opened.disk,
@@ -163,21 +200,23 @@ class Maintenance:
             target_file.sync()  # the checkpoint may tell of what is not synced yet
             return size
 
-        self._checkpoint_bytes = await in_thread(write)
         done = attrs.evolve(old, index_end=end)
         segments = tuple(done if segment is old else segment for segment in manifest.segments)
-        await self.store(
-            attrs.evolve(
-                manifest,
-                segments=segments,
-                directory=number,
-                replay_place=manifest.active.high,
-                replay_offset=SEGMENT_HEADER_SIZE,
+        async with self.discarding(made):
+            self._checkpoint_bytes = await in_thread(write)
+            await self.store(
+                attrs.evolve(
+                    manifest,
+                    segments=segments,
+                    directory=number,
+                    replay_place=manifest.active.high,
+                    replay_offset=SEGMENT_HEADER_SIZE,
+                )
             )
-        )
         await self._take_over(segments, old.high)
         await self._forget(manifest, old)
         self.rotations += 1
+        self.sealed()
 
     async def _take_over(self, segments: tuple[Segment, ...], place: int) -> None:
         """``state.sealed``, but letting others run now and then when there is much to do."""
@@ -223,22 +262,25 @@ class Maintenance:
                 in_sealing=(old.high, state.active.blocks),
             )
 
-        await in_thread(write)
         done = attrs.evolve(old, index_end=end)
-        await self.store(
-            attrs.evolve(
-                manifest,
-                segments=(*manifest.segments[:-1], done),
-                directory=number,
-                replay_place=old.high,
-                replay_offset=end,
-                clean=True,
+        made = [opened.layout.directory(number), opened.layout.index(old.number, end)]
+        async with self.discarding(made):
+            await in_thread(write)
+            await self.store(
+                attrs.evolve(
+                    manifest,
+                    segments=(*manifest.segments[:-1], done),
+                    directory=number,
+                    replay_place=old.high,
+                    replay_offset=end,
+                    clean=True,
+                )
             )
-        )
         await self._forget(manifest, old)
 
     async def store(self, manifest: Manifest) -> None:
-        """Put a changed manifest in force. Raises OSError."""
+        """Put a changed manifest in force. Raises OSError. It is the last that may fail within
+        ``discarding``: afterwards the manifest names the new files."""
         opened = self._opened
         manifest = attrs.evolve(manifest, next_number=opened.next_number)
         try:
@@ -262,15 +304,20 @@ class Maintenance:
 
         await self.unlink(paths)
 
+    @asynccontextmanager
+    async def discarding(self, paths: Sequence[Path]) -> AsyncIterator[None]:
+        """Remove new files again when what makes the manifest name them fails."""
+        try:
+            yield
+        except BaseException:
+            # after a failed sync a manifest that names them may be in force
+            if self._commits.poison is None:
+                await self.unlink(paths)
+            raise
+
     async def unlink(self, paths: Sequence[Path]) -> None:
-        """Remove files that the manifest does not name any more."""
-
-        def unlink() -> None:
-            for path in paths:
-                with suppress(OSError):  # the next opening removes what is left
-                    self._opened.disk.unlink(path)
-
-        await in_thread(unlink)
+        """Remove files that the manifest does not name (any more)."""
+        await in_thread(lambda: remove(self._opened.disk, paths))
 
 
 async def in_thread(work: Callable[[], T]) -> T:

@@ -17,13 +17,13 @@ import attrs
 from moorage.runtime import codec
 from moorage.runtime.errors import CorruptLog
 
-from .disk import SyncFailed
+from .disk import SyncFailed, creating
 from .format import FORMAT_VERSION, check_version
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .disk import Disk, File
+    from .disk import Disk
 
 MAGIC = b"MOORMAN\0"
 MANIFEST_BYTES_MAX = 2**28
@@ -53,7 +53,9 @@ class Segment:
 class Manifest:
     """``generation`` is raised at each opening. ``directory`` numbers the checkpoint file that
     holds the state as of offset ``replay_offset`` of the segment whose place is ``replay_place``
-    or later; 0 means an empty state. ``next_number`` is above every file number in use."""
+    or later; 0 means an empty state. ``next_number`` is above every file number in use. ``clean``
+    means that the log ended there when this was written. ``rotations`` counts the active segments
+    that were sealed (0 where a release wrote it that did not count)."""
 
     log_id: bytes
     created_ns: int
@@ -64,6 +66,7 @@ class Manifest:
     replay_place: int
     replay_offset: int
     clean: bool
+    rotations: int = 0
 
     @property
     def active(self) -> Segment:
@@ -133,7 +136,8 @@ def load_manifest(disk: Disk, layout: Layout) -> Manifest | None:
     except FileNotFoundError:
         return None
     try:
-        return decode_manifest(file.read(MANIFEST_BYTES_MAX, 0), file=str(layout.manifest))
+        size = min(file.size(), MANIFEST_BYTES_MAX)
+        return decode_manifest(file.read(size, 0), file=str(layout.manifest))
     finally:
         file.close()
 
@@ -141,12 +145,9 @@ def load_manifest(disk: Disk, layout: Layout) -> Manifest | None:
 def store_manifest(disk: Disk, layout: Layout, manifest: Manifest) -> None:
     """Replace the manifest, durably. Raises SyncFailed when it is unknown which one is in force,
     and any other OSError when it is the old one."""
-    file: File = disk.create(layout.manifest_new)
-    try:
+    with creating(disk, layout.manifest_new) as file:
         file.write([encode_manifest(manifest)], 0)
         file.sync()
-    finally:
-        file.close()
     try:
         disk.rename(layout.manifest_new, layout.manifest)
     except OSError as error:

@@ -19,7 +19,7 @@ from .disk import Disk, File, Lock, Locked
 from .durable import DurableEnd, pack_durable
 from .format import SEGMENT_HEADER_SIZE, SegmentHeader
 from .manifest import Layout, Manifest, Segment, load_manifest, store_manifest
-from .recovery import Recovery, new_segment, replay, settle_tail
+from .recovery import Recovery, load_durable, new_segment, replay, settle_tail
 from .state import State
 from .target import Target
 
@@ -63,8 +63,9 @@ class Opened:
 def open_log(disk: Disk, layout: Layout, *, owner: str, synced: bool) -> Opened:
     """Raises SessionHeld, CorruptLog and StoreFailed."""
     try:
-        load_manifest(disk, layout)  # a newer format is refused before anything is written
-        _make_root(disk, layout)
+        # a newer format is refused before anything is written
+        existing = load_manifest(disk, layout) is not None
+        _make_root(disk, layout, existing=existing)
         lock = _take_lock(disk, layout, owner)
         try:
             return _open_locked(disk, layout, lock, synced)
@@ -79,7 +80,7 @@ def open_log(disk: Disk, layout: Layout, *, owner: str, synced: bool) -> Opened:
         ) from error
 
 
-def _make_root(disk: Disk, layout: Layout) -> None:
+def _make_root(disk: Disk, layout: Layout, *, existing: bool) -> None:
     """Make the journal's directory, and its name durable too."""
     missing = []
     for path in (layout.root, *layout.root.parents):
@@ -89,6 +90,8 @@ def _make_root(disk: Disk, layout: Layout) -> None:
         except FileNotFoundError:
             missing.append(path)
     disk.make_directory(layout.root)
+    if not missing and not existing:
+        missing.append(layout.root)  # whoever made it may have died before its name was durable
     for path in missing:
         disk.sync_directory(path.parent)
 
@@ -171,13 +174,17 @@ def _create(disk: Disk, layout: Layout) -> Manifest:
                 raise CorruptLog(file=str(layout.manifest), offset=0, reason=reason)
         finally:
             file.close()
+    durable = load_durable(disk, layout)
+    if durable is not None and (durable.number, durable.offset) > (number, SEGMENT_HEADER_SIZE):
+        reason = "it is missing, but DURABLE tells of commits"
+        raise CorruptLog(file=str(layout.manifest), offset=0, reason=reason)
     created_ns = time.time_ns()
     log_id = os.urandom(16)
     new_segment(disk, layout, SegmentHeader(log_id, number, created_ns, number)).close()
     manifest = Manifest(
         log_id=log_id,
         created_ns=created_ns,
-        generation=0,
+        generation=0 if durable is None else durable.generation,
         next_number=number + 1,
         segments=(Segment(number, low=number, high=number),),
         directory=0,

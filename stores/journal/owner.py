@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING
 
 import structlog
@@ -9,6 +10,7 @@ import trio
 from moorage.runtime.errors import InvalidArgument, StaleOwner, StoreFailed, UnknownSession
 from moorage.runtime.ports import Claim
 
+from ..bounds import check_append, check_name, check_seq
 from . import format as fmt
 from .changes import (
     ENDED,
@@ -27,10 +29,14 @@ if TYPE_CHECKING:
     from moorage.runtime.sessions import SessionInfo
 
     from ..news import NewsBoard
-    from .changes import Change
+    from .changes import Change, Encoded
+    from .commits import Pending
     from .directory import Entry
     from .opening import Opened
     from .reads import Reads
+
+_NOT_HELD = (struct.error, ValueError, TypeError, OverflowError)
+"""What encoding raises for values that the format cannot hold."""
 
 _log = structlog.get_logger("moorage.journal")
 
@@ -55,7 +61,9 @@ class Owner:
         self.freed: Callable[[], None] = lambda: None
         self._epochs: dict[str, int] = {}
         self._last_epoch = opened.manifest.generation << 32
-        # heads that are ahead of the state, of sessions with something on its way
+        # of sessions with something on its way: how many writes, and heads that are ahead of the
+        # state
+        self._flights: dict[str, int] = {}
         self._heads: dict[str, int] = {}
 
     @property
@@ -64,11 +72,20 @@ class Owner:
 
     async def claim(self, session_id: str) -> Claim:
         await trio.lowlevel.checkpoint_if_cancelled()
+        before = self._epochs.get(session_id)
         self._last_epoch += 1
-        epoch = self._epochs[session_id] = self._last_epoch
-        if session_id in self._heads:
-            await self.commits.settle()  # what the last owner had on its way counts
-        snapshot = await self._reads.snapshot(session_id)
+        epoch = self._epochs[session_id] = self._last_epoch  # from here on nothing is added
+        try:
+            if session_id in self._flights:
+                await self.commits.settle()  # what the last owner had on its way counts
+                self._heads.pop(session_id, None)
+            # whoever was fenced is told so by a claim that was granted, not by a cancelled one
+            with trio.CancelScope(shield=True):
+                snapshot = await self._reads.snapshot(session_id)
+        except BaseException:
+            if self._epochs.get(session_id) == epoch:
+                self._give_back(session_id, before)
+            raise
         entry = self._entries.get(session_id)
         return Claim(
             session_id=session_id,
@@ -78,6 +95,12 @@ class Owner:
             info=self._reads.info(session_id),
             snapshot=snapshot,
         )
+
+    def _give_back(self, session_id: str, epoch: int | None) -> None:
+        if epoch is None:
+            del self._epochs[session_id]
+        else:
+            self._epochs[session_id] = epoch
 
     def owns(self, claim: Claim) -> bool:
         return self._epochs.get(claim.session_id) == claim.epoch
@@ -110,24 +133,35 @@ class Owner:
             )
         if not records and info is None:
             return
-        changes, blocks = encode_events(session_id, expected_seq, records, info)
-        self._heads[session_id] = head = head + len(records)
-        await self.commits.append(changes, blocks)
-        self._arrived(session_id, head)
+        try:
+            changes, blocks = encode_events(session_id, expected_seq, records, info)
+        except _NOT_HELD as error:
+            check_append(session_id, records, info)
+            raise InvalidArgument(
+                f"an append to session {session_id!r} cannot be kept: {error}"
+            ) from error
+        pending = self._launch(session_id, (changes, blocks))
+        self._heads[session_id] = head + len(records)
+        await self._landed(session_id, pending)
 
     async def save_snapshot(self, claim: Claim, snapshot: Snapshot) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()
         self._fence(claim)
         entry = self._existing(claim.session_id)
+        check_seq("the seq of a snapshot", snapshot.seq)
         if snapshot.seq > entry.head_seq:
             raise InvalidArgument(
                 f"a snapshot at seq {snapshot.seq} is ahead of the head, {entry.head_seq}"
             )
-        await self.commits.append(*encode_snapshot(claim.session_id, snapshot.seq, snapshot.body))
+        session_id = claim.session_id
+        encoded = encode_snapshot(session_id, snapshot.seq, snapshot.body)
+        await self._landed(session_id, self._launch(session_id, encoded))
 
     async def save_cursor(self, session_id: str, name: str, seq: int) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()
         self._existing(session_id)
+        check_name("cursor name", name)
+        check_seq("the seq of a cursor", seq)
         await self.commits.append(*encode_cursor(session_id, name, seq))
         self._existing(session_id)  # it may have been deleted just before
 
@@ -135,24 +169,28 @@ class Owner:
         await trio.lowlevel.checkpoint_if_cancelled()
         self._fence(claim)
         entry = self._existing(claim.session_id)
+        check_seq("what to trim before", before)
         before = min(before, entry.head_seq + 1)
         if before > entry.oldest_seq:
-            await self.commits.append(*encode_trim(claim.session_id, before))
+            session_id = claim.session_id
+            encoded = encode_trim(session_id, before)
+            await self._landed(session_id, self._launch(session_id, encoded))
             self.freed()
 
     async def delete(self, claim: Claim) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()
         self._fence(claim)
         session_id = claim.session_id
-        del self._epochs[session_id]
         entry = self._entries.get(session_id)
-        durable_head = 0 if entry is None else entry.head_seq
-        head = self._heads.get(session_id, durable_head)
-        if head == durable_head and (entry is None or not entry.info):
+        if session_id not in self._flights and (entry is None or not entry.info):
+            del self._epochs[session_id]
             return
-        self._heads[session_id] = head
-        await self.commits.append(*encode_tombstone(session_id, head))
-        self._arrived(session_id, head)
+        head = self._heads.get(session_id)
+        if head is None:
+            head = 0 if entry is None else entry.head_seq
+        pending = self._launch(session_id, encode_tombstone(session_id, head))
+        del self._epochs[session_id]
+        await self._landed(session_id, pending)
         self._news.wake_session(session_id)
         self.freed()
 
@@ -170,9 +208,23 @@ class Owner:
             raise UnknownSession(session_id)
         return entry
 
-    def _arrived(self, session_id: str, head: int) -> None:
-        if self._heads.get(session_id) == head:
-            del self._heads[session_id]
+    def _launch(self, session_id: str, encoded: Encoded) -> Pending:
+        """Send a write of a claim on its way; ``_landed`` follows at once."""
+        pending = self.commits.put(*encoded)
+        flights = self._flights
+        flights[session_id] = flights.get(session_id, 0) + 1
+        return pending
+
+    async def _landed(self, session_id: str, pending: Pending) -> None:
+        try:
+            await self.commits.committed(pending)
+        finally:
+            left = self._flights[session_id] - 1
+            if left:
+                self._flights[session_id] = left
+            else:
+                del self._flights[session_id]
+                self._heads.pop(session_id, None)
 
     def _published(self, changes: list[Change], end: int) -> None:
         self._state.end = end

@@ -56,21 +56,22 @@ class Query:
         """The page, if it needs no more than a few blocks that were just written."""
         if self._low > self._high:
             return self._page([])
-        view = self._view
-        recent = view.recents[0]
-        blocks = recent.index.blocks.get(view.session_id)
-        if blocks is None or self._run_id is not None:
+        if self._run_id is not None:
             return None
-        part = view.memory_parts()[0]
+        view = self._view
+        part = view.newest_part()
+        if part is None:
+            return None
         if not self._backwards and part.first_seq > self._low:
             return None
-        located = self._gather(iter([part]))
+        budget = self._budget()
+        located = self._gather(iter([part]), budget)
         if not located or len(located) > INLINE_BLOCKS_MAX:
             return None
         first = located[0]
         if not view.is_recent(first.number, first.span.offset):
             return None
-        if self._backwards and first.span.first_seq > self._low and not self._enough(located):
+        if self._backwards and first.span.first_seq > self._low and not budget.spent:
             return None
         return self._page(located)
 
@@ -81,39 +82,30 @@ class Query:
         if self._scan_low > self._scan_high:
             return self._page([])
         view = self._view
-        return self._page(
-            self._gather(parts_down(view.session_id, view.memory_parts(), view.chain()))
-        )
+        parts = parts_down(view.session_id, view.memory_parts(), view.chain())
+        return self._page(self._gather(parts, self._budget()))
 
-    def _gather(self, parts: Iterator[Part]) -> list[Located]:
-        return gather(
-            parts,
-            self._scan_low,
-            self._scan_high,
-            self._budget(),
-            backwards=self._backwards,
-        )
+    def _gather(self, parts: Iterator[Part], budget: Budget) -> list[Located]:
+        return gather(parts, self._scan_low, self._scan_high, budget, backwards=self._backwards)
 
     def _budget(self) -> Budget:
         filtered = self._types is not None or self._run_id is not None
         events = max(self._limit, SCAN_EVENTS_MAX) if filtered else self._limit
         return Budget(events, PAGE_BYTES_MAX)
 
-    def _enough(self, located: list[Located]) -> bool:
-        budget = self._budget()
-        for _, span in located:
-            budget.charge(span, self._low, self._high)
-        return budget.spent
-
     def _bound_by_run(self, run_id: str) -> None:
-        submitted, ended = find_run(self._view, run_id)
-        if submitted >= self._view.oldest:
+        view = self._view
+        submitted, ended = find_run(view, run_id)
+        # what is below the oldest was of a former life of the session, or is trimmed away; what
+        # is above the head came since, maybe of the next life
+        if view.oldest <= submitted <= view.head:
             self._scan_low = max(self._low, submitted)
-            if ended:
-                self._scan_high = min(self._high, ended)
+        if ended >= view.oldest:
+            self._scan_high = min(self._high, ended)
 
     def _page(self, located: list[Located]) -> Page:
         if not located:
+            check_no_gap(located, self._view, self._scan_low, self._scan_high)
             scanned_to = self._low if self._backwards else max(self._after, self._high)
             return self._answer([], scanned_to)
         first, last = located[0].span, located[-1].span

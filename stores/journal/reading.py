@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.02
 """How late a waiting reader learns of news."""
+DROP_SECONDS = 5.0
+"""How long an idle reader keeps files open that compaction has removed."""
 SLICE_BYTES = 256 * 1024
 """Frames replayed in one go, without letting others run."""
 _LOADS_MAX = 5
@@ -58,6 +60,8 @@ class JournalReaderStatistics:
 
 @attrs.frozen
 class _Loaded:
+    """The manifest's count of rotations is that of the state's active segment."""
+
     manifest: Manifest
     state: State
     durable: DurableEnd | None
@@ -146,13 +150,25 @@ class JournalReader(ReadingSide):
         """Wake waiters and look for news while anybody waits."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._news.run)
+            dropped = trio.current_time()
             while True:
                 await trio.sleep(POLL_SECONDS)
+                if trio.current_time() - dropped >= DROP_SECONDS:
+                    dropped = trio.current_time()
+                    self._drop_removed()
                 if self._news.statistics().waiting:
                     try:
                         await self._freshen()
                     except StoreFailed:
                         self._news.wake_all()  # who asks now meets the error itself
+
+    def _drop_removed(self) -> None:
+        """Close what is open of files that are gone: until then they take their space."""
+        assert self._loaded is not None
+        with contextlib.suppress(OSError, StoreFailed):  # who reads next meets the error itself
+            manifest = load_manifest(self._disk, self._layout)
+            if manifest is not None:
+                self._loaded.state.files.retain(manifest.segments)
 
     def close(self) -> None:
         self._reads = None
@@ -224,7 +240,15 @@ class JournalReader(ReadingSide):
             raise _LostTrack
         if manifest.generation != durable.generation:
             raise _LostTrack
-        for position in range(numbers.index(current), numbers.index(durable.number)):
+        first, last = numbers.index(current), numbers.index(durable.number)
+        # Where compaction has rewritten or removed a segment, the trims, deletes and cursors that
+        # were in it are nowhere any more: only plain rotations can be followed.
+        plain = all(one.low == one.number for one in manifest.segments[first : last + 1])
+        ahead = len(manifest.segments) - 1 - last  # the manifest may be newer than DURABLE was
+        rotations = manifest.rotations - ahead
+        if not plain or last - first != rotations - loaded.manifest.rotations:
+            raise _LostTrack
+        for position in range(first, last):
             segment = manifest.segments[position]
             if segment.end is None:
                 raise _LostTrack
@@ -235,7 +259,7 @@ class JournalReader(ReadingSide):
             state.end = SEGMENT_HEADER_SIZE
             if segment.index_end == segment.end:
                 state.sealed(state.segments)
-        return attrs.evolve(loaded, manifest=manifest)
+        return attrs.evolve(loaded, manifest=attrs.evolve(manifest, rotations=rotations))
 
     async def _follow_to(self, state: State, end: int) -> None:
         """Replay the active segment's frames up to ``end``."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 import trio
 from moorage.runtime.errors import CorruptLog, StoreFailed, UnknownSession
 
+from ..bounds import check_limit
 from . import lookup
 from .changes import unpack_info
 from .format import Damaged
@@ -85,6 +86,8 @@ class Reads:
         run_id: str | None,
         backwards: bool,
     ) -> Page:
+        check_limit(limit)
+
         async def attempt() -> Page:
             view = self._view(session_id)
             if view is None:
@@ -140,9 +143,12 @@ class Reads:
             place, seq = entry.snapshot_place, entry.snapshot_seq
             if not place:
                 return None
-            if lookup.snapshot_is_recent(view, place):
-                return lookup.load_snapshot(view, place, seq)
-            return await self._in_thread(lambda: lookup.load_snapshot(view, place, seq))
+            found = lookup.find_recent_snapshot(view, place)
+            if found is None:
+                return await self._in_thread(lambda: _sealed_snapshot(view, place, seq))
+            if view.is_recent(found.number, found.place.offset):
+                return lookup.load_snapshot(view, found)
+            return await self._in_thread(lambda: lookup.load_snapshot(view, found))
 
         return await self._retrying(attempt)
 
@@ -178,6 +184,10 @@ class Reads:
 def _stored_run(view: View, run_id: str) -> StoredRun | None:
     submitted, ended = lookup.find_run(view, run_id)
     return lookup.load_stored_run(view, run_id, submitted, ended) if submitted else None
+
+
+def _sealed_snapshot(view: View, place: int, seq: int) -> Snapshot:
+    return lookup.load_snapshot(view, lookup.find_sealed_snapshot(view, place, seq))
 
 
 def _key_owner(view: View, key: str) -> str | None:

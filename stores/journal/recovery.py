@@ -10,6 +10,7 @@ files; behind it the frames are replayed. A frame that is not good is either
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import attrs
@@ -19,6 +20,7 @@ from . import format as fmt
 from .changes import decode_change
 from .checkpoint import load_directory
 from .directory import Directory
+from .disk import remove
 from .durable import read_durable
 from .files import Files
 from .format import SEGMENT_HEADER_SIZE, Damaged, SegmentHeader
@@ -77,11 +79,50 @@ def load_durable(disk: Disk, layout: Layout) -> DurableEnd | None:
 
 def replay(disk: Disk, layout: Layout, manifest: Manifest) -> Replay:
     """Build the state; changes nothing. Raises CorruptLog, StoreFailed and OSError."""
+    outdated = why_outdated(disk, layout, manifest)
+    if outdated is not None:
+        raise CorruptLog(file=str(layout.manifest), offset=0, reason=outdated)
     state, sealed = _replay_up_to_active(disk, layout, manifest)
     result = _replay_active(disk, layout, manifest, state)
+    if manifest.clean and result.frames:
+        reason = f"it is older than the log: it says that the log ends, and {result.frames} follow"
+        raise CorruptLog(file=str(layout.manifest), offset=0, reason=reason)
     result.frames += sealed[0]
     result.bytes += sealed[1]
     return result
+
+
+def why_outdated(disk: Disk, layout: Layout, manifest: Manifest) -> str | None:
+    """What proves that there was a newer manifest than this one, which may have been restored from
+    a backup: the newer segments are not to be taken for a crash's leftovers. Raises OSError."""
+    durable = load_durable(disk, layout)
+    if durable is not None:
+        # published when a manifest that tells of it was in force for good
+        if durable.generation > manifest.generation:
+            return f"it is older than DURABLE, which knows generation {durable.generation}"
+        if durable.number >= manifest.next_number:
+            return f"it is older than DURABLE, which knows segment {durable.number}"
+    with suppress(FileNotFoundError):
+        for name in sorted(disk.list(layout.segments)):
+            number, _, kind = name.partition(".")
+            newer = kind == "log" and number.isdigit() and int(number) >= manifest.next_number
+            if newer and _has_commits(disk, layout.segments / name):
+                return f"it is older than {name}, which holds commits"
+    return None
+
+
+def _has_commits(disk: Disk, path: Path) -> bool:
+    """Whether commits went there: not so in what a crash left of a rotation or compaction."""
+    file = disk.open(path)
+    try:
+        if file.size() <= SEGMENT_HEADER_SIZE:
+            return False
+        header = fmt.parse_segment_header(file.read(SEGMENT_HEADER_SIZE, 0), file=str(path))
+        return header.low == header.number
+    except CorruptLog:
+        return False
+    finally:
+        file.close()
 
 
 def replay_for_reader(
@@ -268,8 +309,14 @@ def settle_tail(file: File, result: Replay, path: str) -> Recovery:
 
 def new_segment(disk: Disk, layout: Layout, header: SegmentHeader) -> File:
     """Create a segment file that holds nothing yet, durably. Raises OSError."""
-    file = disk.create(layout.segment(header.number))
-    file.write([fmt.pack_segment_header(header)], 0)
-    file.sync()
-    disk.sync_directory(layout.segments)
+    path = layout.segment(header.number)
+    file = disk.create(path)
+    try:
+        file.write([fmt.pack_segment_header(header)], 0)
+        file.sync()
+        disk.sync_directory(layout.segments)
+    except BaseException:
+        file.close()
+        remove(disk, [path])
+        raise
     return file

@@ -17,6 +17,7 @@ from moorage.runtime.errors import CorruptLog
 
 from . import format as fmt
 from .changes import decode_change
+from .disk import creating, remove
 from .format import SEGMENT_HEADER_SIZE, Damaged, SegmentHeader
 from .gather import checked_block
 from .index import MemoryIndex
@@ -95,30 +96,47 @@ def rewrite(
     segment file ``number`` and its side file, durably. ``pace`` is called often; it may sleep, so
     that copying leaves the interpreter to others. Raises CorruptLog and OSError."""
     header = SegmentHeader(files.log_id, number, time.time_ns(), sources[0].low)
-    file = new_segment(files.disk, files.layout, header)
+    disk, layout = files.disk, files.layout
+    file = new_segment(disk, layout, header)
+    made = [layout.segment(number)]
     try:
         copy = _Copy(files, number, file)
-        previous: dict[str, int] = {}
-        for session_id, held in groupby(_all_held(files, sources), lambda one: one.session_id):
-            entry = directory.entries.get(session_id)
-            if entry is None or not entry.info:
-                continue
-            for one in held:
-                if one.row.blocks_count:
-                    previous.setdefault(session_id, one.row.previous)
-                _copy_session(copy, one, entry)
-                pace()
-        copy.flush()
+        previous = _copy_all(copy, files, sources, directory, pace)
         file.sync()
+        if copy.blocks:
+            made.append(layout.index(number, copy.end))
+            _write_index(files, number, copy, previous)
+            disk.sync_directory(layout.segments)
+            return Rewritten(copy.end, copy.blocks)
+    except BaseException:
+        remove(disk, made)
+        raise
     finally:
         file.close()
-    if copy.blocks:
-        _write_index(files, number, copy, previous)
-        files.disk.sync_directory(files.layout.segments)
-    else:
-        files.disk.unlink(files.layout.segment(number))
-        return Rewritten(0, 0)
-    return Rewritten(copy.end, copy.blocks)
+    disk.unlink(layout.segment(number))
+    return Rewritten(0, 0)
+
+
+def _copy_all(
+    copy: _Copy,
+    files: Files,
+    sources: Sequence[Segment],
+    directory: Directory,
+    pace: Callable[[], None],
+) -> dict[str, int]:
+    """Returns, by session, the place of the segment before these that holds it."""
+    previous: dict[str, int] = {}
+    for session_id, held in groupby(_all_held(files, sources), lambda one: one.session_id):
+        entry = directory.entries.get(session_id)
+        if entry is None or not entry.info:
+            continue
+        for one in held:
+            if one.row.blocks_count:
+                previous.setdefault(session_id, one.row.previous)
+            _copy_session(copy, one, entry)
+            pace()
+    copy.flush()
+    return previous
 
 
 def _all_held(files: Files, sources: Sequence[Segment]) -> Iterator[_Held]:
@@ -148,8 +166,7 @@ def _copy_session(copy: _Copy, held: _Held, entry: Entry) -> None:
 
 def _write_index(files: Files, number: int, copy: _Copy, previous: dict[str, int]) -> None:
     index = copy.index
-    file = files.disk.create(files.layout.index(number, copy.end))
-    try:
+    with creating(files.disk, files.layout.index(number, copy.end)) as file:
         writer = SealedWriter(file, log_id=files.log_id, number=number, end=copy.end)
         for session_id in copy.order:  # sorted by hash, as they were copied
             writer.add(
@@ -161,8 +178,6 @@ def _write_index(files: Files, number: int, copy: _Copy, previous: dict[str, int
                 )
             )
         writer.finish(merged_runs(index.runs, None), merged_keys(index.keys, None))
-    finally:
-        file.close()
 
 
 class _Copy:

@@ -29,6 +29,7 @@ from .changes import (
 from .checkpoint import load_directory
 from .directory import Directory, Entry
 from .disk import OsDisk
+from .files import Files
 from .manifest import Layout
 from .store import JournalStore
 from .survey import Problem, manifest_or_guess, problem_of, segment_end, survey
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .changes import Encoded
-    from .disk import Disk, File
+    from .disk import Disk
     from .manifest import Manifest, Segment
     from .survey import Found
 
@@ -96,12 +97,12 @@ class _Wreck:
     def __init__(self, disk: Disk, layout: Layout) -> None:
         self._disk = disk
         self._layout = layout
-        self._files: dict[int, File] = {}
         self.problems: list[Problem] = []
         self.directory = Directory()
         self.pieces: dict[str, list[_Piece]] = {}
         self.snapshots: dict[str, tuple[int, bytes]] = {}
         manifest = manifest_or_guess(disk, layout, self.problems)
+        self._files = Files(disk, layout, manifest.log_id)
         from_directory = self._load_directory(manifest)
         for segment in manifest.segments:
             known = from_directory and segment.high < manifest.replay_place
@@ -121,7 +122,7 @@ class _Wreck:
     def _survey(self, manifest: Manifest, segment: Segment, *, known: bool) -> None:
         path = self._layout.segment(segment.number)
         try:
-            file = self._files[segment.number] = self._disk.open(path)
+            file = self._files.log(segment.number)
         except FileNotFoundError:
             self.problems.append(Problem(str(path), 0, "the file is missing"))
             return
@@ -148,7 +149,7 @@ class _Wreck:
             self.directory.apply(decode_change(block), segment.high)
 
     def read(self, piece: _Piece) -> bytes:
-        return self._files[piece.number].read(piece.length, piece.offset)
+        return self._files.log(piece.number).read(piece.length, piece.offset)
 
 
 async def _copy(wreck: _Wreck, store: JournalStore) -> SalvageReport:

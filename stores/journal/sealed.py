@@ -70,8 +70,11 @@ class Row(NamedTuple):
 class SealedIndex:
     """Look-ups in one side file. Methods block, and may be called from several threads."""
 
-    def __init__(self, file: File, name: str, *, log_id: bytes, number: int, end: int) -> None:
-        """Check the file. Raises CorruptLog, StoreFailed (newer format) and OSError."""
+    def __init__(
+        self, file: File, name: str, *, log_id: bytes, number: int, end: int, checked: bool = False
+    ) -> None:
+        """Check the file, only its header if all of it was ``checked`` before. Raises CorruptLog,
+        StoreFailed (newer format) and OSError."""
         self._file = file
         self._name = name
         header = file.read(HEADER_SIZE, 0)
@@ -88,7 +91,8 @@ class SealedIndex:
             raise self.damaged(0, f"the index is of another segment or log ({in_number})")
         self._runs_at = self._tables_at + self.sessions * ROW.size
         self._keys_at = self._runs_at + self.runs * RUN.size
-        self._check_rest(checksum)
+        if not checked:
+            self._check_rest(checksum)
 
     def damaged(self, offset: int, reason: str) -> CorruptLog:
         return CorruptLog(file=self._name, offset=offset, reason=reason)

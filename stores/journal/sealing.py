@@ -8,6 +8,7 @@ from array import array
 from typing import TYPE_CHECKING, NamedTuple
 
 from .changes import session_hash
+from .disk import creating
 from .format import FORMAT_VERSION
 from .index import Span, span_at, unpack_run
 from .sealed import (
@@ -50,15 +51,12 @@ def write_side_file(
     and what ``index`` adds. Raises OSError and CorruptLog."""
     older = files.index(segment) if segment.index_end else None
     disk, layout = files.disk, files.layout
-    file = disk.create(layout.index(segment.number, end))
-    try:
+    with creating(disk, layout.index(segment.number, end)) as file:
         writer = SealedWriter(file, log_id=files.log_id, number=segment.number, end=end)
         for session in _merged_sessions(index, older, directory):
             writer.add(session)
         writer.finish(merged_runs(index.runs, older), merged_keys(index.keys, older))
-    finally:
-        file.close()
-    disk.sync_directory(layout.segments)
+        disk.sync_directory(layout.segments)
 
 
 def _merged_sessions(

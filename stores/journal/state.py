@@ -6,6 +6,7 @@ they read: ``apply`` is the only way in. Not thread-safe; ``chain`` hands out wh
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
@@ -62,7 +63,9 @@ class Chain:
 @attrs.frozen
 class View:
     """One session at one moment: what was durable then, and where to find it. ``recents`` are
-    the segments indexed in memory, newest first, the active one being durable to ``end``."""
+    the segments indexed in memory, newest first, the active one being durable to ``end``;
+    ``in_memory`` are those of them that hold the session, by number, with its blocks: the index
+    forgets them when the session is deleted, and a thread may still be on its way to them."""
 
     files: Files
     session_id: str
@@ -70,6 +73,7 @@ class View:
     oldest: int
     closed: bool
     recents: tuple[Recent, ...]
+    in_memory: tuple[tuple[int, array[int]], ...]
     indexed: tuple[Segment, ...]
     start: int
     end: int
@@ -79,11 +83,14 @@ class View:
 
     def memory_parts(self) -> list[Part]:
         """Where the session's blocks are, as far as memory knows, newest first."""
-        return [
-            memory_part(recent.segment.number, blocks)
-            for recent in self.recents
-            if (blocks := recent.index.blocks.get(self.session_id)) is not None
-        ]
+        return [memory_part(number, blocks) for number, blocks in self.in_memory]
+
+    def newest_part(self) -> Part | None:
+        """What the active segment holds of the session."""
+        if not self.in_memory:
+            return None
+        number, blocks = self.in_memory[0]
+        return memory_part(number, blocks) if number == self.recents[0].segment.number else None
 
     def is_recent(self, number: int, offset: int) -> bool:
         """Whether it was just written, and so is surely in the page cache."""
@@ -103,6 +110,7 @@ class State:
         self.sealing: Recent | None = None
         self.end = 0
         self._indexed = tuple(segment for segment in segments if segment.index_end)
+        files.retain(segments)
 
     @property
     def active_segment(self) -> Segment:
@@ -133,6 +141,7 @@ class State:
     def set_segments(self, segments: tuple[Segment, ...]) -> None:
         self.segments = segments
         self._indexed = tuple(segment for segment in segments if segment.index_end)
+        self.files.retain(segments)
 
     def recents(self) -> list[Recent]:
         """The segments indexed in memory, newest first."""
@@ -143,13 +152,19 @@ class State:
 
     def view(self, session_id: str, entry: Entry) -> View:
         """What a thread may read of a session while the state goes on."""
+        recents = tuple(self.recents())
         return View(
             files=self.files,
             session_id=session_id,
             head=entry.head_seq,
             oldest=entry.oldest_seq,
             closed=entry.closed,
-            recents=tuple(self.recents()),
+            recents=recents,
+            in_memory=tuple(
+                (recent.segment.number, blocks)
+                for recent in recents
+                if (blocks := recent.index.blocks.get(session_id)) is not None
+            ),
             indexed=self._indexed,
             start=entry.segment,
             end=self.end,

@@ -63,9 +63,15 @@ class JournalStore(ReadingSide):
                 f"segment_bytes must be an int of at least {SEGMENT_BYTES_MIN}, "
                 f"not {segment_bytes!r}"
             )
-        self.path = Path(path)
+        try:
+            self.path = Path(path)
+            self._durability = Durability(durability)
+        except (TypeError, ValueError) as error:
+            raise InvalidArgument(
+                f"a journal needs the path of a directory and a durability of "
+                f"{' or '.join(map(repr, map(str, Durability)))}: {error}"
+            ) from None
         self.recovery: Recovery | None = None
-        self._durability = Durability(durability)
         self._segment_bytes = segment_bytes
         self._disk: Disk = OsDisk() if disk is None else disk
         self._layout = Layout(self.path.absolute())

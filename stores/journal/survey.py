@@ -10,7 +10,7 @@ from moorage.runtime.errors import CorruptLog, StoreFailed
 from . import format as fmt
 from .format import FRAME_HEADER_SIZE, SEGMENT_HEADER_SIZE, Damaged
 from .manifest import Manifest, Segment, load_manifest
-from .recovery import load_durable
+from .recovery import load_durable, why_outdated
 from .scan import FrameDamaged, frame_headers, frames
 
 if TYPE_CHECKING:
@@ -52,9 +52,11 @@ def manifest_or_guess(disk: Disk, layout: Layout, problems: list[Problem]) -> Ma
     """
     try:
         manifest = load_manifest(disk, layout)
-        if manifest is not None:
+        outdated = None if manifest is None else why_outdated(disk, layout, manifest)
+        if manifest is not None and outdated is None:
             return manifest
-        problems.append(Problem(str(layout.manifest), 0, "the file is missing"))
+        reason = outdated or "the file is missing"
+        problems.append(Problem(str(layout.manifest), 0, reason))
     except CorruptLog as error:
         problems.append(problem_of(error))
     headers = _headers(disk, layout, problems)

@@ -8,13 +8,16 @@ from moorage.stores import MemoryStore
 from moorage.stores.broken import (
     BROKEN_STORES,
     appending,
+    failing,
     keeping,
     ownership,
     reading,
+    refusing,
     waiting,
 )
-from moorage.stores.broken.flaws import Reading, Reopening
+from moorage.stores.broken.flaws import Durable, Reading, Reopening
 from moorage.stores.conformance import CHECKS
+from moorage.stores.faults import FaultyStore
 
 
 def test_every_check_is_failed_by_some_broken_store() -> None:
@@ -24,10 +27,10 @@ def test_every_check_is_failed_by_some_broken_store() -> None:
 def test_every_broken_store_is_in_the_table_and_says_what_is_wrong_with_it() -> None:
     found = {
         value
-        for module in (appending, keeping, ownership, reading, waiting)
+        for module in (appending, failing, keeping, ownership, reading, refusing, waiting)
         for value in vars(module).values()
-        if inspect.isclass(value) and issubclass(value, MemoryStore)
-    } - {MemoryStore, Reading, Reopening}
+        if inspect.isclass(value) and issubclass(value, (MemoryStore, FaultyStore))
+    } - {MemoryStore, FaultyStore, Durable, Reading, Reopening}
 
     assert found == set(BROKEN_STORES)
     assert all(broken.__doc__ for broken in found)

@@ -11,7 +11,7 @@ from moorage.runtime.sessions import SessionInfo, SessionState
 from moorage.stores import memory_log
 from moorage.stores.memory_log import MemoryLog
 
-TYPES = ["message_sent", "message_received", "run_completed"]
+TYPES = ["message_sent", "message_received", "run_completed", "run_submitted"]
 RUNS = [None, "r1", "r2"]
 
 
@@ -37,6 +37,22 @@ def _log(facts: list[tuple[str, str | None]], head_seq: int = 0) -> MemoryLog:
         ]
     )
     return log
+
+
+def _within_run(
+    facts: list[tuple[str, str | None]], born_after: int, seq: int, run_id: str | None, oldest: int
+) -> bool:
+    """Between the run's last request and the end that follows, as far as these are kept."""
+    of_run = [
+        (number, type) for number, (type, run) in enumerate(facts, born_after + 1) if run == run_id
+    ]
+    submitted = max((number for number, type in of_run if type == "run_submitted"), default=0)
+    ended = max((number for number, type in of_run if type == "run_completed"), default=0)
+    if run_id is None:
+        return True
+    if submitted >= oldest and seq < submitted:
+        return False
+    return not (ended >= oldest and ended > submitted and seq > ended)
 
 
 @given(
@@ -73,6 +89,7 @@ def test_pages_put_together_are_the_matching_events(
         and seq >= log.oldest_seq
         and (types is None or type in types)
         and (run_id is None or run == run_id)
+        and _within_run(facts, born_after, seq, run_id, log.oldest_seq)
     ]
 
     found: list[int] = []
@@ -185,3 +202,41 @@ def test_what_is_given_out_shares_nothing_with_what_is_kept() -> None:
     assert log.info().tags == {"tenant": "acme"}
     assert log.info().metadata == {"nested": {"depth": 1}}
     assert log.info().runs == {"queued": 1}
+
+
+def test_a_run_whose_request_was_trimmed_is_unknown_whatever_came_later() -> None:
+    log = _log([("run_submitted", "r1"), ("message_sent", "r1")])
+    log.trim(2)
+    log.append([encode_event(3, "run_completed", "r1", {"number": 3})])
+    partly = log.find_run("r1")
+    log.trim(4)
+    log.append([encode_event(4, "run_completed", "r1", {"number": 4})])
+
+    assert partly is None
+    assert log.find_run("r1") is None
+    assert log.run_ended("r1")
+
+
+def test_a_run_s_events_before_its_request_are_not_its_first() -> None:
+    log = _log([("message_sent", "r1"), ("run_submitted", "r1"), ("run_completed", "r1")])
+
+    run = log.find_run("r1")
+
+    assert run is not None
+    assert run.ended is not None
+    assert (run.submitted.seq, run.ended.seq) == (2, 3)
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_the_events_of_a_run_are_those_from_its_request_to_its_end(backwards: bool) -> None:
+    types = ["message_sent", "run_submitted", "message_sent", "run_completed", "message_sent"]
+    log = _log([(type, "r1") for type in types])
+    found = []
+    for before in (1, 3, 5):
+        log.trim(before)
+        page = log.page(
+            after=before - 1, before=None, limit=9, types=None, run_id="r1", backwards=backwards
+        )
+        found.append([event.seq for event in page.events])
+
+    assert found == [[2, 3, 4], [3, 4], [5]]

@@ -6,22 +6,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 from moorage.stores.broken import BROKEN_STORES, waiting
+from moorage.stores.broken.flaws import content_of
 from moorage.stores.conformance import CHECKS, Nonconformance
 
 if TYPE_CHECKING:
-    from moorage.stores import MemoryStore
+    from moorage.stores.broken.flaws import Kind
     from trio.testing import MockClock
 
 HERE = [broken for broken in BROKEN_STORES if broken.__module__ == waiting.__name__]
 
 
 @pytest.mark.parametrize("broken", HERE, ids=lambda broken: broken.__name__)
-async def test_a_broken_store_fails_its_check(
-    broken: type[MemoryStore], autojump_clock: MockClock
-) -> None:
+async def test_a_broken_store_fails_its_check(broken: Kind, autojump_clock: MockClock) -> None:
     name = BROKEN_STORES[broken]
-    store = broken(lease_seconds=10.0 if "lease" in name else None)
+    content = content_of(broken, lease_seconds=10.0 if "lease" in name else None)
     check = next(check for check in CHECKS if check.__name__ == name)
 
     with pytest.raises(Nonconformance, match=name):
-        await check(store.peer)
+        await check(content)

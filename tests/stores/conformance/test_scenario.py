@@ -14,6 +14,7 @@ from moorage.stores.conformance import Nonconformance
 from moorage.stores.conformance.scenario import (
     HINTS_MAX,
     Author,
+    Content,
     Follower,
     check,
     note,
@@ -28,6 +29,7 @@ from moorage.stores.conformance.scenario import (
 if TYPE_CHECKING:
     from moorage.runtime.ports import Page
     from moorage.stores.conformance import OpenStore
+    from moorage.stores.faults import Fault
     from trio.testing import MockClock
 
 
@@ -131,3 +133,17 @@ async def test_what_is_not_refused_as_it_should_be_is_found() -> None:
         assert type(error) is UnknownSession
         with pytest.raises(Nonconformance, match="info did not raise SessionHeld"):
             await require_refused(SessionHeld, "info", lambda: store.info("a"))
+
+
+async def test_a_content_opens_like_the_store_it_is_about_and_offers_what_it_was_given() -> None:
+    plain = Content.of(MemoryStore)
+    faults: list[Fault] = []
+    rich = Content(MemoryStore, lambda: MemoryStore, faults.append)
+
+    async with opened(plain) as store:
+        await (await Author.of(store, "a")).write(note(7))
+        assert await numbers(store, "a") == [(1, 7)]
+    assert Content.of(rich) is rich
+    assert (plain.after_crash, plain.fail_next) == (None, None)
+    assert rich.after_crash is not None
+    assert rich.after_crash() is MemoryStore

@@ -21,6 +21,7 @@ from moorage.stores.journal.changes import (
     encode_snapshot,
     encode_tombstone,
     encode_trim,
+    name_hash,
     unpack_info,
 )
 
@@ -122,3 +123,9 @@ def test_fields_of_an_info_that_a_later_release_added_are_ignored(new_info: Any)
 def test_what_is_no_info_is_damage(body: bytes) -> None:
     with pytest.raises(fmt.Damaged):
         unpack_info(body, head_seq=0, modified_at_ns=0)
+
+
+def test_names_that_are_no_text_have_a_hash_too_since_they_may_be_asked_for() -> None:
+    hashes = {name_hash("a", "run", name) for name in ("\ud800", "\ud801", "?", "")}
+
+    assert len(hashes) == 4

@@ -1,14 +1,22 @@
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
-from moorage.runtime.errors import CorruptLog
+from moorage.runtime.errors import CorruptLog, StoreFailed
+from moorage.runtime.ports import Snapshot
 from moorage.stores.journal import Durability, JournalStore
 from moorage.stores.journal.compaction import plan
-from moorage.stores.simulated_disk import SimulatedDisk
+from moorage.stores.journal.manifest import Layout, load_manifest
+from moorage.stores.journal.opening import remove_orphans
+from moorage.stores.simulated_disk import SimulatedDisk, SimulatedFile
+
+if TYPE_CHECKING:
+    from moorage.stores.simulated_disk import Operation
 
 ROOT = Path("/journal")
 
@@ -142,3 +150,128 @@ def test_a_group_is_dead_enough_or_several_small_and_fits_into_one_segment(
     sizes: list[int], live: list[int], groups: list[tuple[int, int]]
 ) -> None:
     assert plan(sizes, live, ratio=0.5, segment_bytes=100) == groups
+
+
+def test_a_group_has_no_more_segments_than_may_be_open_at_once() -> None:
+    groups = plan([100] * 70, [0] * 70, ratio=0.5, segment_bytes=100)
+
+    assert groups == [(0, 32), (32, 64), (64, 70)]
+
+
+class FullDisk(SimulatedDisk):
+    """Has no room for directory checkpoints while it is ``full``."""
+
+    full = False
+
+    def create(self, path: Path) -> SimulatedFile:
+        if self.full and path.parent.name == "directory":
+            raise OSError(errno.ENOSPC, "injected")
+        return super().create(path)
+
+
+async def test_what_recovery_still_has_to_replay_is_not_compacted(
+    scribe: Any, open_store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = FullDisk()
+    async with open_store(JournalStore(ROOT, disk=disk)) as store:
+        await scribe.append(store, "a", count=200)
+        await scribe.append(store, "c", count=60)
+        await store.compact()
+        await scribe.append(store, "a", count=1)
+        await scribe.append(store, "b", count=2)
+    scribe.claims.clear()
+    monkeypatch.setattr("moorage.stores.journal.compaction.INTERVAL_SECONDS", 0.0)
+    async with open_store(JournalStore(ROOT, disk=disk)) as store:
+        disk.full = True
+        with pytest.raises(StoreFailed, match="nothing was lost"):
+            await store.compact()  # the active segment has ended and is still to be replayed
+        scribe.claims["a"] = await store.claim("a")
+        await trim(store, scribe, "a", 201)
+        with trio.fail_after(30):
+            while not store.statistics().compactions:
+                await trio.sleep(0.001)  # it works in a thread, and tells nobody when it is done
+        killed = disk.crashed(lambda _: 0)
+        disk.full = False
+
+    async with open_store(JournalStore(ROOT, disk=killed)) as store:
+        await scribe.check(store)
+
+
+async def test_what_was_dead_at_a_restart_is_found_by_itself(
+    disk: SimulatedDisk, scribe: Any, open_store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_store(JournalStore(ROOT, disk=disk, segment_bytes=4096)) as store:
+        await scribe.fill(store)
+        for session_id in list(scribe.claims):
+            await trim(store, scribe, session_id, scribe.logs[session_id].head)
+    full = log_bytes(disk)
+    monkeypatch.setattr("moorage.stores.journal.compaction.INTERVAL_SECONDS", 0.0)
+
+    async with open_store(JournalStore(ROOT, disk=disk, segment_bytes=4096)) as store:
+        with trio.fail_after(30):
+            while log_bytes(disk) > 0.5 * full:
+                await trio.sleep(0.001)
+        await scribe.check(store)
+
+
+async def test_superseded_snapshots_are_found_by_themselves(
+    disk: SimulatedDisk, scribe: Any, open_store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("moorage.stores.journal.compaction.INTERVAL_SECONDS", 0.0)
+    async with open_store(JournalStore(ROOT, disk=disk, segment_bytes=4096)) as store:
+        await scribe.append(store, "a", count=1)
+        with trio.fail_after(30):
+            while store.statistics().compactions < 2:
+                await store.save_snapshot(scribe.claims["a"], Snapshot(1, b"s" * 2_000))
+        last = Snapshot(1, b"the last")
+        await store.save_snapshot(scribe.claims["a"], last)
+        assert await store.snapshot("a") == last
+
+
+async def test_a_pass_that_is_cancelled_while_it_waits_leaves_no_file_behind(
+    disk: SimulatedDisk, scribe: Any, open_store: Any
+) -> None:
+    async with open_store(JournalStore(ROOT, disk=disk, segment_bytes=65536)) as store:
+        await scribe.append(store, "a", count=40)
+        await store.compact()
+        await scribe.append(store, "b", count=1)
+        await trim(store, scribe, "a", 30)
+        with trio.CancelScope() as scope:
+
+            def cancel(disk: SimulatedDisk, operation: Operation, done: bool) -> None:
+                # the new segment and its side file are there, and the old segment is in force
+                if operation.kind == "sync" and done and operation.path.suffix == ".index":
+                    trio.from_thread.run_sync(scope.cancel)
+
+            disk.watch = cancel
+            await store.compact()
+        disk.watch = None
+
+        assert scope.cancelled_caught
+        manifest = load_manifest(disk, Layout(ROOT))
+        assert manifest is not None
+        assert remove_orphans(disk, Layout(ROOT), manifest) == 0
+        await scribe.check(store)
+
+
+async def test_the_space_of_what_was_rewritten_is_free_while_the_journal_is_open(
+    tmp_path: Path, scribe: Any, open_store: Any
+) -> None:
+    async with open_store(JournalStore(tmp_path, segment_bytes=4096)) as store:
+        await scribe.fill(store)
+        await scribe.check(store)  # everything is open
+        for session_id in list(scribe.claims):
+            await trim(store, scribe, session_id, scribe.logs[session_id].head)
+
+        await store.compact()
+
+        targets = open_files(tmp_path)
+        assert targets
+        assert not [target for target in targets if target.endswith("(deleted)")]
+        await scribe.check(store)
+
+
+def open_files(directory: Path) -> list[str]:
+    descriptors = Path("/proc/self/fd").iterdir()
+    targets = [os.readlink(path) for path in descriptors if path.is_symlink()]
+    return [target for target in targets if target.startswith(str(directory))]

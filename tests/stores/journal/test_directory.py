@@ -3,7 +3,12 @@ from __future__ import annotations
 import tracemalloc
 from typing import Any
 
-from moorage.stores.journal.changes import encode_cursor, encode_events, encode_tombstone
+from moorage.stores.journal.changes import (
+    encode_cursor,
+    encode_events,
+    encode_tombstone,
+    encode_trim,
+)
 from moorage.stores.journal.directory import Directory
 
 SESSIONS = 20_000
@@ -43,6 +48,16 @@ def test_those_that_need_a_worker_are_known_apart(new_info: Any) -> None:
 
     directory.apply(encode_events("a", 1, [], new_info("a"))[0][0], place=1)
     assert list(directory.needing_worker) == []
+
+
+def test_of_two_trims_the_one_that_goes_further_counts_in_whatever_order(new_info: Any) -> None:
+    directory = Directory()
+    directory.apply(encode_events("a", 1, [], new_info("a"))[0][0], place=1)
+
+    for oldest_seq in (9, 6):
+        directory.apply(encode_trim("a", oldest_seq)[0][0], place=1)
+
+    assert directory.entries["a"].oldest_seq == 9
 
 
 def test_a_cursor_that_comes_after_the_tombstone_leaves_no_trace(new_info: Any) -> None:

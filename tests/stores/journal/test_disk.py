@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from moorage.stores.journal.disk import Locked, OsDisk, SyncFailed
+from moorage.stores.journal.disk import Locked, OsDisk, SyncFailed, creating, remove
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -133,3 +135,63 @@ def test_creating_replaces_and_renaming_moves(tmp_path: Path) -> None:
     disk.unlink(tmp_path / "b")
     with pytest.raises(FileNotFoundError):
         disk.open(tmp_path / "b")
+
+
+def test_a_lock_whose_holder_could_not_be_written_is_not_kept_by_the_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "injected")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwritev", full)
+        with pytest.raises(OSError, match="injected") as kept:
+            OsDisk().lock(tmp_path / "LOCK", "me")
+
+    assert kept.value.errno == errno.ENOSPC
+    assert not OsDisk().is_locked(tmp_path / "LOCK")
+
+
+FORKING = """
+import os, sys
+from pathlib import Path
+from moorage.stores.journal.disk import OsDisk
+
+lock = OsDisk().lock(Path(sys.argv[1]), "the parent")
+read, write = os.pipe()
+if os.fork() == 0:
+    os.write(write, b"!")
+    sys.stdin.read()
+    os._exit(0)
+os.read(read, 1)
+assert OsDisk().is_locked(Path(sys.argv[1]))
+print("forked", flush=True)
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_fork_of_the_holder_does_not_keep_the_lock(tmp_path: Path) -> None:
+    path = tmp_path / "LOCK"
+    with subprocess.Popen(
+        [sys.executable, "-c", FORKING, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"forked\n"
+        parent.wait()
+
+        assert not OsDisk().is_locked(path)  # the fork lives until its input ends
+
+
+def test_a_new_file_goes_again_when_what_happens_within_fails(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    with pytest.raises(ValueError, match="injected"), creating(OsDisk(), path) as file:
+        file.write([b"half"], 0)
+        raise ValueError("injected")
+    assert not path.exists()
+
+    with creating(OsDisk(), path) as file:
+        file.write([b"whole"], 0)
+
+    assert path.read_bytes() == b"whole"
+    remove(OsDisk(), [tmp_path / "absent", path])
+    assert not path.exists()

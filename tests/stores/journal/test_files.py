@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import resource
 from array import array
 from typing import TYPE_CHECKING
 
@@ -9,6 +11,7 @@ from moorage.stores.journal import files as files_module
 from moorage.stores.journal.disk import OsDisk, OsFile
 from moorage.stores.journal.files import Files
 from moorage.stores.journal.manifest import Layout, Segment
+from moorage.stores.journal.sealed import SealedIndex
 from moorage.stores.journal.sealing import SealedWriter, SessionBlocks
 
 if TYPE_CHECKING:
@@ -110,9 +113,89 @@ def test_a_file_that_was_compacted_away_is_missing_and_is_not_remembered_as_such
     assert files.log(9).read(100, 0) == b"log 9"
 
 
+def test_a_side_file_that_is_opened_again_is_not_read_from_end_to_end_again(
+    files: Files, disk: CountingDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files_module, "OPEN_INDEXES_MAX", 1)
+    files = Files(disk, files.layout, LOG_ID)
+    checks = []
+    check = SealedIndex._check_rest
+    monkeypatch.setattr(
+        SealedIndex, "_check_rest", lambda self, crc: (checks.append(self.end), check(self, crc))
+    )
+
+    for number in (1, 2, 1, 2):
+        assert files.index(segment(number, number * 100)).find("a") is not None
+    files.retain([segment(1, 100)])
+    for number in (1, 2):
+        files.index(segment(number, number * 100))
+
+    assert disk.opened == ["00000001-64.index", "00000002-c8.index"] * 3
+    assert checks == [100, 200, 200]  # who was retained is known, who was removed is a new file
+
+
+@pytest.mark.parametrize(("allowed", "kept"), [(9, 2), (100, 3), (-1, 3)])
+def test_side_files_take_a_quarter_of_what_the_process_may_open(
+    files: Files,
+    disk: CountingDisk,
+    monkeypatch: pytest.MonkeyPatch,
+    allowed: int,
+    kept: int,
+) -> None:
+    monkeypatch.setattr(files_module, "OPEN_INDEXES_MAX", 3)
+    monkeypatch.setattr(resource, "getrlimit", lambda what: (allowed, -1))
+    files = Files(disk, files.layout, LOG_ID)
+    for number in (1, 2, 3, 4):
+        files.index(segment(number, number * 100))
+    disk.opened.clear()
+
+    for number in (4, 3, 2, 1):
+        files.index(segment(number, number * 100))
+
+    assert len(disk.opened) == 4 - kept
+
+
 def test_a_damaged_side_file_is_named(files: Files) -> None:
     path = files.layout.index(3, 300)
     path.write_bytes(path.read_bytes()[:-1] + b"!")
 
     with pytest.raises(CorruptLog, match=r"00000003-12c\.index"):
         files.index(segment(3, 300))
+
+
+def test_a_file_that_is_named_no_more_is_closed_with_its_last_user(files: Files) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    first, second = files.log(1), files.log(2)
+    files.index(segment(1, 100))
+
+    files.retain([segment(2, 200)])
+
+    assert len(os.listdir("/proc/self/fd")) == before + 2
+    assert first.read(100, 0) == b"log 1"
+    del first
+    assert len(os.listdir("/proc/self/fd")) == before + 1
+    assert files.log(2) is second
+
+
+def test_a_file_that_is_named_no_more_can_be_read_and_is_not_kept(
+    files: Files, disk: CountingDisk
+) -> None:
+    files.retain([segment(2, 200)])
+    before = len(os.listdir("/proc/self/fd"))
+
+    assert files.log(1).read(100, 0) == b"log 1"
+    assert files.index(segment(1, 100)).end == 100
+
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_longer_side_file_takes_the_place_of_the_one_before(files: Files) -> None:
+    write_index(OsDisk(), files.layout, 1, 150)
+    before = len(os.listdir("/proc/self/fd"))
+    files.index(segment(1, 100))
+    longer = files.index(segment(1, 150))
+
+    files.retain([segment(1, 150)])
+
+    assert len(os.listdir("/proc/self/fd")) == before + 1
+    assert files.index(segment(1, 150)) is longer

@@ -175,8 +175,11 @@ async def test_a_snapshot_is_loaded_from_where_the_directory_says(
         view = session.view()
         place = store._state().directory.entries["a"].snapshot_place
 
-        assert lookup.load_snapshot(view, place, 1) == Snapshot(1, b"state")
-        assert lookup.snapshot_is_recent(view, place) is not sealed
-        assert lookup.snapshot_is_recent(view, place + 7) is False
-        with pytest.raises(CorruptLog, match="the snapshot of 'a' at 1 is missing"):
-            lookup.load_snapshot(view, place + 7, 1)
+        recent = lookup.find_recent_snapshot(view, place)
+        found = recent or lookup.find_sealed_snapshot(view, place, 1)
+        assert lookup.load_snapshot(view, found) == Snapshot(1, b"state")
+        assert (recent is None) is sealed
+        assert lookup.find_recent_snapshot(view, place + 7) is None
+        for elsewhere, seq in ((place + 7, 1), (place, 2)):
+            with pytest.raises(CorruptLog, match=f"the snapshot of 'a' at {seq} is missing"):
+                lookup.find_sealed_snapshot(view, elsewhere, seq)

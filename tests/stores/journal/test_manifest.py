@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import errno
+import struct
+import zlib
 from pathlib import Path
 
 import attrs
 import pytest
+from moorage.runtime import codec
 from moorage.runtime.errors import CorruptLog, StoreFailed
 from moorage.stores.journal.disk import SyncFailed
 from moorage.stores.journal.manifest import (
@@ -16,7 +19,7 @@ from moorage.stores.journal.manifest import (
     load_manifest,
     store_manifest,
 )
-from moorage.stores.simulated_disk import SimulatedDisk
+from moorage.stores.simulated_disk import SimulatedDisk, SimulatedFile
 
 MANIFEST = Manifest(
     log_id=bytes(range(16)),
@@ -90,3 +93,61 @@ def test_a_failure_says_whether_the_old_one_is_still_in_force(
 
     assert isinstance(caught.value, SyncFailed) == unknown
     assert load_manifest(disk, LAYOUT) == MANIFEST
+
+
+def test_one_that_an_older_release_wrote_has_counted_no_rotations() -> None:
+    fields = attrs.asdict(MANIFEST, recurse=False)
+    fields["segments"] = [list(attrs.astuple(segment)) for segment in MANIFEST.segments]
+    del fields["rotations"]
+    body = codec.pack(fields, "manifest")
+    checked = struct.pack("<II", 1, len(body))
+    checksum = zlib.crc32(body, zlib.crc32(checked, 0x6D616E69))
+
+    found = decode_manifest(b"MOORMAN\0" + checked + struct.pack("<I", checksum) + body, file="M")
+
+    assert found == MANIFEST
+    assert found.rotations == 0
+
+
+class SmallReads(SimulatedDisk):
+    """Notes how much is asked for in one read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[int] = []
+
+    def open(self, path: Path, *, write: bool = False) -> SimulatedFile:
+        file, asked = super().open(path, write=write), self.asked
+
+        class Noting(SimulatedFile):
+            def read(self, size: int, offset: int) -> bytes:
+                asked.append(size)
+                return file.read(size, offset)
+
+            def size(self) -> int:
+                return file.size()
+
+            def __init__(self) -> None:
+                pass
+
+        return Noting()
+
+
+def test_no_more_is_read_than_there_is() -> None:
+    disk = SmallReads()
+    disk.make_directory(LAYOUT.root)
+    store_manifest(disk, LAYOUT, MANIFEST)
+
+    assert load_manifest(disk, LAYOUT) == MANIFEST
+    assert disk.asked == [len(encode_manifest(MANIFEST))]
+
+
+def test_a_manifest_that_finds_no_room_leaves_nothing_behind(disk: SimulatedDisk) -> None:
+    store_manifest(disk, LAYOUT, MANIFEST)
+    before = disk.files()
+    disk.fail("write", 1, after_bytes=10)
+
+    with pytest.raises(OSError, match="injected"):
+        store_manifest(disk, LAYOUT, attrs.evolve(MANIFEST, generation=4))
+
+    assert disk.files() == before

@@ -236,3 +236,98 @@ async def test_epochs_rise_from_life_to_life(open_store: Any) -> None:
             epochs += [(await store.claim("a")).epoch, (await store.claim("a")).epoch]
 
     assert epochs == sorted(set(epochs))
+
+
+async def test_an_older_manifest_is_refused_before_anything_is_removed(
+    scribe: Any, open_store: Any
+) -> None:
+    disk = SimulatedDisk()
+    older = []
+    async with open_store(JournalStore(ROOT, disk=disk, segment_bytes=4096)) as store:
+        for rotations in range(1, 3):
+            await scribe.append(store, "a", count=1)
+            older.append(disk.files()[ROOT / "MANIFEST"])
+            while store.statistics().rotations < rotations:
+                await scribe.append(store, "a", count=4)
+    newest = disk.files()[ROOT / "MANIFEST"]
+
+    for manifest in older:
+        disk.put(ROOT / "MANIFEST", manifest)
+        before, operations = disk.files(), len(disk.operations)
+        with pytest.raises(CorruptLog, match="it is older than DURABLE, which knows segment"):
+            async with open_store(JournalStore(ROOT, disk=disk)):
+                pass
+        assert disk.files().keys() == before.keys()
+        assert {one.kind for one in disk.operations[operations:]} <= {"sync_directory"}
+
+    disk.put(ROOT / "MANIFEST", newest)
+    async with open_store(JournalStore(ROOT, disk=disk)) as store:
+        await scribe.check(store)
+
+
+async def test_an_older_manifest_is_told_by_what_the_segments_hold_when_durable_is_gone(
+    scribe: Any, open_store: Any
+) -> None:
+    disk = SimulatedDisk()
+    async with open_store(JournalStore(ROOT, disk=disk, segment_bytes=4096)) as store:
+        older = disk.files()[ROOT / "MANIFEST"]
+        await scribe.fill(store, 1)
+    disk.put(ROOT / "MANIFEST", older)
+    disk.unlink(ROOT / "DURABLE")
+
+    with pytest.raises(CorruptLog, match=r"it is older than 00000002\.log, which holds commits"):
+        async with open_store(JournalStore(ROOT, disk=disk)):
+            pass
+
+
+async def test_a_manifest_of_an_earlier_life_is_refused(scribe: Any, open_store: Any) -> None:
+    disk = SimulatedDisk()
+    async with open_store(JournalStore(ROOT, disk=disk)) as store:
+        await scribe.append(store, "a", count=1)
+    scribe.claims.clear()
+    older = disk.files()[ROOT / "MANIFEST"]
+    async with open_store(JournalStore(ROOT, disk=disk)) as store:
+        await scribe.append(store, "a", count=1)
+        disk = disk.crashed(lambda _: 0)
+    disk.put(ROOT / "MANIFEST", older)
+
+    with pytest.raises(CorruptLog, match="it is older than DURABLE, which knows generation 2"):
+        async with open_store(JournalStore(ROOT, disk=disk)):
+            pass
+    disk.unlink(ROOT / "DURABLE")
+    with pytest.raises(CorruptLog, match="it says that the log ends, and 1 follow"):
+        async with open_store(JournalStore(ROOT, disk=disk)):
+            pass
+
+
+async def test_a_durable_file_alone_does_not_make_a_new_journal(
+    scribe: Any, open_store: Any
+) -> None:
+    disk = SimulatedDisk()
+    async with open_store(JournalStore(ROOT, disk=disk)) as store:
+        await scribe.append(store, "a", count=1)
+    disk.unlink(ROOT / "MANIFEST")
+    for path in disk.files():
+        if path.parent != ROOT:
+            disk.unlink(path)
+
+    with pytest.raises(CorruptLog, match="it is missing, but DURABLE tells of commits"):
+        async with open_store(JournalStore(ROOT, disk=disk)):
+            pass
+
+
+async def test_the_name_of_a_new_journal_is_durable_whoever_made_its_directory(
+    open_store: Any,
+) -> None:
+    synced = []
+    for made in (False, True):
+        disk = SimulatedDisk()
+        disk.make_directory(ROOT if made else ROOT.parent)
+        for _ in range(2):
+            before = len(disk.operations)
+            async with open_store(JournalStore(ROOT, disk=disk)):
+                pass
+            paths = [at.path for at in disk.operations[before:] if at.kind == "sync_directory"]
+            synced.append(ROOT.parent in paths)
+
+    assert synced == [True, False, True, False]

@@ -3,9 +3,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from moorage.runtime.codec import encode_event
+from moorage.runtime.errors import CorruptLog
 from moorage.stores.journal import JournalStore
+from moorage.stores.journal.paging import Query
 from moorage.stores.simulated_disk import SimulatedDisk
 
 ROOT = Path("/journal")
@@ -78,3 +81,44 @@ async def test_a_run_is_read_without_what_lies_around_it(
     assert page.scanned_to == page.head_seq == 300
     assert ([event.seq for event in one.events], one.scanned_to) == ([100], 100)
     assert ([event.seq for event in back.events], back.scanned_to) == ([120], 120)
+
+
+async def test_a_range_that_should_be_there_and_is_not_is_damage_and_no_empty_page(
+    new_info: Any, open_store: Any
+) -> None:
+    async with open_store(JournalStore(ROOT, disk=SimulatedDisk())) as store:
+        await write_million_bytes(store, new_info, 3)
+        state = store._state()
+        view = state.view("a", state.directory.entries["a"])
+        lost = attrs.evolve(view, in_memory=())
+
+        for backwards in (False, True):
+            query = Query(lost, after=0, before=None, limit=10, backwards=backwards)
+            with pytest.raises(CorruptLog, match="seq 1 to 3 of session 'a' are missing"):
+                query.run()
+        empty = Query(lost, after=3, before=None, limit=10).run()
+
+    assert (empty.events, empty.scanned_to) == ([], 3)
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+async def test_the_events_of_a_run_are_those_from_its_request_to_its_end(
+    sealed: bool, new_info: Any, open_store: Any
+) -> None:
+    async with open_store(JournalStore(ROOT, disk=SimulatedDisk())) as store:
+        claim = await store.claim("a")
+        types = ("note", "run_submitted", "note", "run_completed", "note")
+        for seq, type in enumerate(types, 1):
+            records = [encode_event(seq, type, "R", {})]
+            await store.append(claim, expected_seq=seq, records=records, info=new_info("a"))
+            if sealed:
+                await store.compact()
+        whole = await store.read("a", run_id="R")
+        await store.trim(claim, 3)
+        rest = await store.read("a", run_id="R", after=2)
+        await store.trim(claim, 5)
+        late = await store.read("a", run_id="R", after=4)
+
+    assert ([event.seq for event in whole.events], whole.scanned_to) == ([2, 3, 4], 5)
+    assert [event.seq for event in rest.events] == [3, 4]
+    assert [event.seq for event in late.events] == [5]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -158,3 +159,71 @@ async def test_every_call_after_the_end_says_that_the_reader_is_closed(
         await reader.read("a")
     with pytest.raises(StoreFailed, match="is closed"):
         reader.statistics()
+
+
+@pytest.mark.parametrize("left", ["rewritten", "removed"])
+async def test_an_idle_reader_misses_nothing_of_segments_that_were_compacted_meanwhile(
+    left: str, disk: SimulatedDisk, scribe: Any, open_store: Any
+) -> None:
+    store = JournalStore(ROOT, disk=disk, segment_bytes=65536)
+    async with open_store(store), store.reading() as reader:
+        await scribe.append(store, "large", count=500)
+        for session_id in ("deleted", "trimmed"):
+            await scribe.append(store, session_id, count=20)
+        await scribe.check(reader)
+        await store.compact()  # a rotation, and nothing to rewrite
+        if left == "rewritten":
+            await scribe.append(store, "large", count=40)
+        await store.delete(scribe.claims.pop("deleted"))
+        scribe.logs["deleted"] = type(scribe.logs["deleted"])(head=20, oldest=21)
+        await store.trim(scribe.claims["trimmed"], 15)
+        scribe.logs["trimmed"].oldest = 15
+        await store.save_cursor("trimmed", "reader", 16)
+        scribe.logs["trimmed"].cursors["reader"] = 16
+        before = store.statistics()
+        await store.compact()
+        assert store.statistics().compactions > before.compactions
+        assert SEGMENT in disk.files()  # what the reader was reading in is still there
+        await scribe.append(store, "large", count=1)
+
+        await scribe.check(reader)
+
+
+async def test_a_reader_follows_plain_rotations_without_loading_everything_again(
+    disk: SimulatedDisk, scribe: Any, open_store: Any
+) -> None:
+    store = JournalStore(ROOT, disk=disk, segment_bytes=4096)
+    async with open_store(store), store.reading() as reader:
+        await scribe.append(store, "session-0", count=1)
+        await scribe.check(reader)
+        await scribe.fill(store, 2)
+
+        await scribe.check(reader)
+
+        assert reader.statistics().loads == 1
+
+
+async def test_an_idle_reader_does_not_keep_what_was_compacted_away(
+    tmp_path: Path, scribe: Any, open_store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("moorage.stores.journal.reading.DROP_SECONDS", 0.0)
+    store = JournalStore(tmp_path, segment_bytes=4096)
+    async with open_store(store), store.reading() as reader:
+        await scribe.fill(store)
+        await scribe.check(reader)
+        for session_id, claim in scribe.claims.items():
+            await store.trim(claim, scribe.logs[session_id].head)
+            scribe.logs[session_id].oldest = scribe.logs[session_id].head
+
+        await store.compact()
+
+        with trio.fail_after(30):
+            while any(target.endswith("(deleted)") for target in open_files(tmp_path)):
+                await trio.sleep(0.01)
+        await scribe.check(reader)
+
+
+def open_files(directory: Path) -> list[str]:
+    descriptors = Path("/proc/self/fd").iterdir()
+    targets = [os.readlink(path) for path in descriptors if path.is_symlink()]
+    return [target for target in targets if target.startswith(str(directory))]

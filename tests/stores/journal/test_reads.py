@@ -1,20 +1,23 @@
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
 from moorage.runtime.codec import encode_event
-from moorage.runtime.errors import CorruptLog, StoreFailed, UnknownSession
+from moorage.runtime.errors import CorruptLog, InvalidArgument, StoreFailed, UnknownSession
 from moorage.runtime.ports import Snapshot
 from moorage.stores.journal import JournalStore
 from moorage.stores.journal import reads as reads_module
+from moorage.stores.journal import state as state_module
 from moorage.stores.journal.reads import Reads
 from moorage.stores.simulated_disk import SimulatedDisk
+from trio.testing import wait_all_tasks_blocked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from moorage.stores.simulated_disk import SimulatedFile
 
@@ -220,3 +223,97 @@ async def test_an_info_that_cannot_be_decoded_is_damage(
 
         with pytest.raises(CorruptLog, match="'a'"):
             store._opened_reads().info("a")
+
+
+@contextlib.asynccontextmanager
+async def busy_threads(reads: Reads) -> AsyncIterator[None]:
+    """All threads for reading are taken, so that what needs one waits until the block ends."""
+    others = [object() for _ in range(reads_module.READ_THREADS_MAX)]
+    for other in others:
+        reads._threads.acquire_on_behalf_of_nowait(other)
+    yield
+    await wait_all_tasks_blocked()
+    for other in others:
+        reads._threads.release_on_behalf_of(other)
+
+
+@pytest.mark.parametrize("sealed", [0, 4, 7])
+async def test_a_read_that_waits_while_its_session_is_deleted_gets_what_was_there(
+    store: JournalStore, new_info: Any, open_store: Any, sealed: int
+) -> None:
+    pages: dict[str, list[int]] = {}
+
+    async def read(**range: Any) -> None:
+        page = await store.read("a", **range)
+        assert page.head_seq == 9
+        pages[str(range)] = [event.seq for event in page.events]
+
+    async with open_store(store):
+        claim = await store.claim("a")
+        for seq in range(1, 10):
+            type = "run_submitted" if seq == 6 else "note"
+            records = [encode_event(seq, type, "R" if seq % 3 == 0 else None, {})]
+            await store.append(claim, expected_seq=seq, records=records, info=new_info("a"))
+            if seq == sealed:
+                await store.compact()
+        async with trio.open_nursery() as nursery, busy_threads(store._opened_reads()):
+            for range_ in ({}, {"backwards": True}, {"run_id": "R"}, {"types": frozenset({"x"})}):
+                nursery.start_soon(lambda range_=range_: read(**range_))
+            await wait_all_tasks_blocked()
+            await store.delete(claim)
+            again = await store.claim("a")
+            records = [encode_event(10, "run_submitted", "R", {})]
+            await store.append(again, expected_seq=10, records=records, info=new_info("a"))
+
+    everything = list(range(1, 10))
+    assert pages["{}"] == pages["{'backwards': True}"] == everything
+    assert pages["{'types': frozenset({'x'})}"] == []
+    assert [seq for seq in pages["{'run_id': 'R'}"] if seq >= 6] == [6, 9]
+
+
+async def test_a_snapshot_that_waits_while_it_is_replaced_is_the_one_that_was_asked_for(
+    store: JournalStore, new_info: Any, open_store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state_module, "INLINE_BYTES_MAX", 0)
+    found: list[Snapshot | None] = []
+
+    async def look() -> None:
+        found.append(await store.snapshot("a"))
+
+    async with open_store(store):
+        await write_a_run(store, new_info("a"))
+        claim = await store.claim("a")
+        async with trio.open_nursery() as nursery, busy_threads(store._opened_reads()):
+            nursery.start_soon(look)
+            await wait_all_tasks_blocked()
+            await store.save_snapshot(claim, Snapshot(1, b"the next"))
+        async with trio.open_nursery() as nursery, busy_threads(store._opened_reads()):
+            nursery.start_soon(look)
+            await wait_all_tasks_blocked()
+            await store.delete(claim)
+
+    assert found == [Snapshot(2, b"state"), Snapshot(1, b"the next")]
+
+
+@pytest.mark.parametrize("limit", [0, -1, 1.5, True])
+async def test_a_page_of_no_events_is_refused(
+    store: JournalStore, new_info: Any, open_store: Any, limit: Any
+) -> None:
+    async with open_store(store):
+        await write_a_run(store, new_info("a"))
+        async with store.reading() as beside:
+            for reader in (store, beside):
+                with pytest.raises(InvalidArgument, match="limit must be a whole number of at"):
+                    await reader.read("a", limit=limit)
+
+
+async def test_names_that_no_text_has_are_unknown_and_no_error(
+    store: JournalStore, new_info: Any, open_store: Any
+) -> None:
+    async with open_store(store):
+        await write_a_run(store, new_info("a"))
+        await store.compact()
+
+        assert await store.find_run("a", "\ud800") is None
+        assert await store.find_key("a", "\ud800") is None
+        assert (await store.read("a", run_id="\ud800")).events == []

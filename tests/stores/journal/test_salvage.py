@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 import trio
 from moorage.runtime.errors import InvalidArgument, StoreFailed
 from moorage.stores.journal import JournalStore, SalvageReport, salvage, verify
-from moorage.stores.simulated_disk import SimulatedDisk
+from moorage.stores.simulated_disk import SimulatedDisk, SimulatedFile
 
 ROOT = Path("/journal")
 TARGET = Path("/salvaged")
@@ -115,3 +116,52 @@ async def test_a_target_that_is_there_is_refused(
 async def test_there_must_be_a_journal(disk: SimulatedDisk) -> None:
     with pytest.raises(StoreFailed, match="there is no journal"):
         await trio.to_thread.run_sync(lambda: salvage(ROOT, TARGET, disk=disk))
+
+
+async def test_what_an_older_manifest_does_not_know_is_salvaged_too(
+    disk: SimulatedDisk, scribe: Any, open_store: Any
+) -> None:
+    async with open_store(JournalStore(ROOT, disk=disk, segment_bytes=4096)) as store:
+        older = disk.files()[ROOT / "MANIFEST"]
+        await scribe.fill(store)
+    disk.put(ROOT / "MANIFEST", older)
+
+    report = await run_salvage(disk)
+
+    assert [problem.file for problem in report.problems] == [str(ROOT / "MANIFEST")]
+    assert report.problems[0].reason.startswith("it is older than DURABLE")
+    assert report.lost == {}
+    async with open_store(JournalStore(TARGET, disk=disk)) as store:
+        await scribe.check(store)
+
+
+class CountingDisk(SimulatedDisk):
+    """Knows how many files are open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open_files: weakref.WeakSet[SimulatedFile] = weakref.WeakSet()
+        self.open_max = 0
+
+    def open(self, path: Path, *, write: bool = False) -> SimulatedFile:
+        file = super().open(path, write=write)
+        self.open_files.add(file)
+        self.open_max = max(self.open_max, len(self.open_files))
+        return file
+
+
+async def test_a_journal_of_many_segments_needs_few_open_files(
+    scribe: Any, open_store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("moorage.stores.journal.files.OPEN_FILES_MAX", 3)
+    disk = CountingDisk()
+    async with open_store(JournalStore(ROOT, disk=disk, segment_bytes=4096)) as store:
+        for rotations in range(1, 13):
+            while store.statistics().rotations < rotations:
+                await scribe.append(store, "a", count=4)
+    disk.open_max = 0
+
+    report = await run_salvage(disk)
+
+    assert report.lost == {}
+    assert disk.open_max <= 8

@@ -105,6 +105,30 @@ def test_a_view_stays_as_it_was_while_the_state_goes_on(writer: Writer) -> None:
     assert (view.head, view.recents[0].segment.number, view.indexed) == (1, 1, ())
 
 
+def test_a_view_keeps_the_blocks_of_a_session_that_is_deleted_meanwhile(writer: Writer) -> None:
+    writer.write("a", 1)
+    writer.rotate()
+    writer.write("a", 2)
+    view = writer.view("a")
+
+    writer.apply(encode_tombstone("a", 2)[0][0])
+    writer.write("a", 3)
+
+    assert [(part.number, part.first_seq) for part in view.memory_parts()] == [(2, 2), (1, 1)]
+    newest = view.newest_part()
+    assert newest is not None
+    assert (newest.number, newest.first_seq) == (2, 2)
+    assert [part.first_seq for part in writer.view("a").memory_parts()] == [3, 1]
+
+
+def test_a_session_that_is_not_in_the_active_segment_has_no_newest_part(writer: Writer) -> None:
+    writer.write("a", 1)
+    writer.rotate()
+
+    assert [part.number for part in writer.view("a").memory_parts()] == [1]
+    assert writer.view("a").newest_part() is None
+
+
 def test_a_segment_stays_in_memory_until_its_side_file_is_there(writer: Writer) -> None:
     writer.write("a", 1)
     writer.rotate()

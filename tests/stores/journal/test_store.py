@@ -91,3 +91,9 @@ async def test_what_the_block_raises_leaves_bare(tmp_path: Path, open_store: Any
     with pytest.raises(KeyError, match="mine"):
         async with open_store(JournalStore(tmp_path)):
             raise KeyError("mine")
+
+
+@pytest.mark.parametrize(("path", "durability"), [(None, "commit"), (7, "commit"), ("j", "fsync")])
+def test_a_path_or_durability_that_is_none_is_refused(path: Any, durability: Any) -> None:
+    with pytest.raises(InvalidArgument, match="a durability of 'commit' or 'buffered'"):
+        JournalStore(path, durability=durability)
