@@ -88,6 +88,8 @@ class CommitLoop:
         self._jobs: queue.SimpleQueue[list[bytes] | None] = queue.SimpleQueue()
         self._result: BaseException | None = None
         self._waiting: trio.lowlevel.Task | None = None
+        self._writing: tuple[list[Pending], int] = [], 0
+        """The appends in the frame that is being written, and where their first block goes."""
         self._token: Any = None
 
     @property
@@ -228,18 +230,13 @@ class CommitLoop:
         if not blocks:
             _wake(batch)
             return
-        offset = self.target.end + FRAME_HEADER_SIZE
+        self._writing = batch, self.target.end + FRAME_HEADER_SIZE
         self._waiting = trio.lowlevel.current_task()
         self._jobs.put(blocks)
         await trio.lowlevel.wait_task_rescheduled(_never_aborted)
         result, self._result = self._result, None
-        if result is None:
-            try:
-                self._commit_done(batch, offset)
-                return
-            except Exception as error:  # a bug of ours: nobody may wait for ever because of it
-                result = error
-        self._commit_failed(batch, result)
+        if result is not None:
+            self._commit_failed(batch, result)
 
     def _commit_done(self, batch: list[Pending], offset: int) -> None:
         counts = self.counts
@@ -310,7 +307,14 @@ class CommitLoop:
         return None
 
     def _written(self) -> None:
+        """The thread is done. Who waits is told here and not by our own task, a turn earlier."""
         assert self._waiting is not None
+        if self._result is None:
+            try:
+                self._commit_done(*self._writing)
+            except Exception as error:  # a bug of ours: nobody may wait for ever because of it
+                self._result = error
+        self._writing = [], 0
         waiting, self._waiting = self._waiting, None
         trio.lowlevel.reschedule(waiting)
 
