@@ -129,9 +129,18 @@ class Child:
             self._exited = True
 
     def signal_group(self, number: signal.Signals) -> None:
-        """Send a signal to everything in the group; nothing left, or not ours to kill, is fine."""
+        """Send a signal to everything in the group, and to the program where it has left that;
+        nothing left, or not ours to kill, is fine."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._group, number)
+        if self._process.returncode is not None:
+            return  # reaped: its id may be somebody else's
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            group = os.getpgid(self.pid)
+            if group == self.pid:
+                os.killpg(group, number)
+            elif group != self._group:
+                os.kill(self.pid, number)
 
     async def end(self, *, grace_seconds: float) -> None:
         """Leave nothing behind: terminate the group, kill it after the grace, reap, close.

@@ -21,7 +21,8 @@ the watcher reaps the anchors first and then kills each group until it is gone: 
 gone cannot be joined, and the child fails instead of running.
 
 Children stay in our session (a process can only join a group of its own session). A program that
-leaves its group on purpose, as daemons do, is neither watched nor killed.
+leaves its group on purpose, as daemons do, is neither watched nor killed by the watcher; cancelling
+its run ends it all the same.
 
 The watcher is started for the first child, shared by all threads and event loops, replaced when it
 died, and ended with the last child. In a forked copy of our process it is forgotten, not used.

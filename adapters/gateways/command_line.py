@@ -20,11 +20,20 @@ from .agent_spec import FORMS, load_agent
 from .demo.story import tell_story
 from .exporting import export_session
 from .following import show_events
-from .frame import EXIT_BROKEN_PIPE, configure_logging, discard_output, perform, write
+from .frame import (
+    EXIT_BROKEN_PIPE,
+    EXIT_FAILED,
+    configure_logging,
+    discard_output,
+    note,
+    perform,
+    write,
+)
 from .importing import import_session
 from .listing import list_sessions, show_status
 from .removing import delete_session
 from .running import Order, parse_input, run_inputs
+from .signals import until_signalled
 from .upkeep import compact_journal, salvage_journal, verify_journal
 
 app = typer.Typer(
@@ -59,6 +68,13 @@ AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")
 SessionId = Annotated[str, typer.Argument(metavar="ID", help="The session.")]
 
 
+EXIT_CODES = (
+    "Exit codes: 0 it worked; 1 it failed or was refused, as standard error says; 2 the command "
+    "line cannot be understood, and nothing was done; 130 after Ctrl-C, 143 after SIGTERM, 141 "
+    "when nobody reads the output any more."
+)
+
+
 def _show_version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version  # takes a while, and nothing else needs it
@@ -67,7 +83,7 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(epilog=EXIT_CODES)
 def moorage(
     context: typer.Context,
     data: DataDirectoryBefore = None,
@@ -89,14 +105,19 @@ def _directory(context: typer.Context, data: Path | None) -> Path:
 
 
 def _reading(
-    context: typer.Context, data: Path | None, command: Callable[..., Awaitable[int | None]]
+    context: typer.Context,
+    data: Path | None,
+    command: Callable[..., Awaitable[int | None]],
+    *,
+    long: bool = False,
 ) -> None:
-    """Perform a command on a journal that must be there."""
+    """Perform a command on a journal that must be there. A ``long`` one ends in order when a
+    signal comes, and must not block the event loop."""
 
     async def body() -> int | None:
         return await command(data_directory.existing(_directory(context, data)))
 
-    perform(body)
+    perform(partial(until_signalled, body) if long else body)
 
 
 @app.command()
@@ -114,7 +135,7 @@ def demo(
     A service runs real programs, is killed and started again; a client that kept its own record
     proves that nothing is missing. Exit code 1, and the reason, if anything is.
     """
-    perform(partial(tell_story, seconds=seconds, keep=keep))
+    perform(partial(until_signalled, partial(tell_story, seconds=seconds, keep=keep)))
 
 
 @app.command()
@@ -164,7 +185,7 @@ def run(
     if inputs.count("-") > 1:
         raise typer.BadParameter("standard input can be read once", param_hint="INPUT")
     try:
-        values = [parse_input(sys.stdin.read() if text == "-" else text) for text in inputs]
+        values = [parse_input(_standard_input() if text == "-" else text) for text in inputs]
     except InvalidArgument as error:
         raise typer.BadParameter(str(error), param_hint="INPUT") from error
     order = Order(
@@ -177,7 +198,18 @@ def run(
         as_json=as_json,
     )
     store = data_directory.new_or_existing(_directory(context, data))
-    perform(partial(run_inputs, store, loaded, order))
+    perform(partial(until_signalled, partial(run_inputs, store, loaded, order)))
+
+
+def _standard_input() -> str:
+    content = sys.stdin.buffer.read()
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidArgument(
+            f"standard input is not UTF-8: byte {content[error.start]:#04x} at offset "
+            f"{error.start}: convert it first, for example with iconv -t UTF-8"
+        ) from None
 
 
 def _parse_tags(tags: list[str]) -> dict[str, str]:
@@ -256,6 +288,7 @@ def events(
             run_id=run,
             format="jsonl" if as_json else format,
         ),
+        long=True,
     )
 
 
@@ -270,7 +303,7 @@ def export(
 ) -> None:
     """Write a session as JSON lines, from which import makes it again."""
     target = None if output == Path("-") else output
-    _reading(context, data, partial(export_session, session_id=id, output=target))
+    _reading(context, data, partial(export_session, session_id=id, output=target), long=True)
 
 
 @app.command("import")
@@ -316,7 +349,7 @@ def delete(
 @app.command()
 def verify(context: typer.Context, as_json: AsJson = False, data: DataDirectory = None) -> None:
     """Read the whole journal and check it, beside its owner; exit code 1 if it is damaged."""
-    _reading(context, data, partial(verify_journal, as_json=as_json))
+    _reading(context, data, partial(verify_journal, as_json=as_json), long=True)
 
 
 @app.command()
@@ -327,19 +360,26 @@ def salvage(
     data: DataDirectory = None,
 ) -> None:
     """Copy what can be read of a damaged journal into a new one; the damaged one stays as it is."""
-    _reading(context, data, partial(salvage_journal, target=to, as_json=as_json))
+    _reading(context, data, partial(salvage_journal, target=to, as_json=as_json), long=True)
 
 
 @app.command()
 def compact(context: typer.Context, as_json: AsJson = False, data: DataDirectory = None) -> None:
     """Free the space of what was deleted or trimmed."""
-    _reading(context, data, partial(compact_journal, as_json=as_json))
+    _reading(context, data, partial(compact_journal, as_json=as_json), long=True)
 
 
 def main() -> None:
     """The entry point: leaves the process with an exit code."""
     try:
         app()
-    except BrokenPipeError:
+    except SystemExit as left:
+        # what typer and rich make of it, for the version and the help: exit code 1
+        if not isinstance(left.__context__, BrokenPipeError):
+            raise
         discard_output()
         sys.exit(EXIT_BROKEN_PIPE)
+    except OSError as error:  # of writing the version and the help
+        discard_output()
+        note(error.strerror or str(error))
+        sys.exit(EXIT_FAILED)

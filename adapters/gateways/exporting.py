@@ -49,10 +49,16 @@ async def export_session(store: JournalStore, session_id: str, output: Path | No
             await _to_file(reader, session_id, output)
 
 
+def _folder_of(output: Path) -> Path:
+    if output.is_dir():
+        raise CommandFailed(f"{str(output)!r} is a directory: name a file in it")
+    if not output.parent.is_dir():
+        raise CommandFailed(f"there is no directory {str(output.parent)!r} to write to")
+    return output.parent
+
+
 async def _to_file(reader: StoreReader, session_id: str, output: Path) -> None:
-    folder = output.parent
-    if not folder.is_dir():
-        raise CommandFailed(f"there is no directory {str(folder)!r} to write to")
+    folder = _folder_of(output)
     descriptor, name = tempfile.mkstemp(prefix=f".{output.name}.", dir=folder)
     try:
         with open(descriptor, "w", encoding="utf-8", newline="") as file:  # noqa: ASYNC230

@@ -12,7 +12,7 @@ from .tables import in_color, terminal_width
 
 if TYPE_CHECKING:
     from moorage.adapters.sinks import Format, Renderer
-    from moorage.runtime import SessionReader
+    from moorage.runtime import SessionReader, Subscription
     from moorage.stores import JournalStore
 
 PAGE_EVENTS = 1_000
@@ -37,10 +37,12 @@ async def show_events(
     async with open_reader(store) as reader:
         session = reader.session(session_id)
         start = await _start(session, after, last, types, run_id)
-        if follow:
-            await _follow(session, start, types, run_id, rendering)
-        else:
-            await _page(session, start, types, run_id, rendering)
+        # entered for a page, too: it refuses an unknown run and a seq beyond the head
+        async with session.subscribe(after=start, types=types, run_id=run_id) as subscription:
+            if follow:
+                await _follow(subscription, rendering)
+            else:
+                await _page(session, start, types, run_id, rendering)
     await write_soon(rendering.finish())
 
 
@@ -54,8 +56,8 @@ async def _start(
     """The seq behind which to begin."""
     if last is not None:
         head_seq = (await session.info()).head_seq
-        if last == 0:
-            return head_seq
+        if last == 0 or (after or 0) > head_seq:
+            return max(after or 0, head_seq)
         events = await session.events(
             before=head_seq + 1, after=after or 0, limit=last, types=types, run_id=run_id
         )
@@ -87,13 +89,6 @@ async def _page(
             return
 
 
-async def _follow(
-    session: SessionReader,
-    after: int,
-    types: set[str] | None,
-    run_id: str | None,
-    rendering: Renderer,
-) -> None:
-    async with session.subscribe(after=after, types=types, run_id=run_id) as subscription:
-        async for events in subscription.batches():
-            await write_soon(rendering.render(events))
+async def _follow(subscription: Subscription, rendering: Renderer) -> None:
+    async for events in subscription.batches():
+        await write_soon(rendering.render(events))

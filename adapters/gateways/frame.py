@@ -31,8 +31,8 @@ class CommandFailed(MoorageError):
     code = "command_failed"
 
 
-class Terminated(Exception):
-    """SIGTERM has come."""
+class Terminated(BaseException):
+    """SIGTERM has come; like a KeyboardInterrupt it is no failure of what was going on."""
 
 
 def note(text: str) -> None:

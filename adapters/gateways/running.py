@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ from moorage.runtime import InvalidArgument, QueueFull, RunState, StoreFailed, o
 from moorage.runtime.events import RUN_TERMINAL_TYPES
 from moorage.runtime.runs import OnInterrupt, outcome_of
 
-from .frame import EXIT_FAILED, Terminated, note, write, write_soon
+from .frame import EXIT_FAILED, note, write, write_soon
 from .tables import in_color, show_json, show_table, terminal_width
 
 if TYPE_CHECKING:
@@ -64,10 +63,7 @@ async def run_inputs(store: JournalStore, agent: Agents, order: Order) -> int:
     Returns the exit code: 1 if a run did not complete. Raises SessionHeld if another process owns
     the journal.
     """
-    async with trio.open_nursery() as watching:
-        await watching.start(_watch_signals)
-        outcomes = await _run(store, agent, order)
-        watching.cancel_scope.cancel()
+    outcomes = await _run(store, agent, order)
     if order.as_json:
         show_json([outcome_to_json(outcome) for outcome in outcomes])
     elif order.format != "jsonl":
@@ -76,18 +72,11 @@ async def run_inputs(store: JournalStore, agent: Agents, order: Order) -> int:
     return 0 if completed else EXIT_FAILED
 
 
-async def _watch_signals(task_status: trio.TaskStatus[None]) -> None:
-    """End the command in order: a KeyboardInterrupt of Python's own could hit any task. It is
-    what a second Ctrl-C gives."""
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        task_status.started()
-        async for number in signals:
-            raise KeyboardInterrupt if number == signal.SIGINT else Terminated
-
-
 async def _run(store: JournalStore, agent: Agents, order: Order) -> list[RunOutcome]:
-    await _tell_of_unfinished(store, order.session_id)
+    unfinished = await _unfinished(store)
     async with open_supervisor(store, agent) as supervisor:
+        # only now is it sure that they go on, and here
+        _tell_of(unfinished, order.session_id)
         session = await supervisor.session(order.session_id, slots=order.slots)
         status = await session.status()
         older = {*status.running, *status.queued, *status.waiting}
@@ -103,23 +92,24 @@ async def _run(store: JournalStore, agent: Agents, order: Order) -> list[RunOutc
         return [ended[run.id] for run in runs]
 
 
-async def _tell_of_unfinished(store: JournalStore, session_id: str | None) -> None:
-    """Say what else will go on, as it was left; a supervisor recovers every session."""
-    if not store.path.exists():
-        return
-    with suppress(StoreFailed):  # no journal yet, or what opening it will say, too
-        async with store.reading() as reader:
-            waiting = {info.id: info.active async for info in reader.sessions(needs_worker=True)}
-            mine = waiting.pop(session_id or "", 0)
-            _tell(session_id, mine, list(waiting))
+async def _unfinished(store: JournalStore) -> dict[str, int]:
+    """Unfinished runs by session, as they were left; a supervisor recovers all of them."""
+    if store.path.exists():
+        with suppress(StoreFailed):  # no journal yet, or what opening it will say, too
+            async with store.reading() as reader:
+                return {info.id: info.active async for info in reader.sessions(needs_worker=True)}
+    return {}
 
 
-def _tell(session_id: str | None, mine: int, others: list[str]) -> None:
-    if mine:
-        note(f"{mine} unfinished runs of session {session_id!r} go on first")
+def _tell_of(unfinished: dict[str, int], session_id: str | None) -> None:
+    others = [id for id in unfinished if id != session_id]
+    if mine := unfinished.get(session_id or "", 0):
+        runs, go = ("run", "goes") if mine == 1 else ("runs", "go")
+        note(f"{mine} unfinished {runs} of session {session_id!r} {go} on first")
     if others:
         names = ", ".join(map(repr, others[:3])) + (", ..." if len(others) > 3 else "")
-        note(f"{len(others)} other sessions have unfinished runs, which go on too: {names}")
+        sessions = "session has" if len(others) == 1 else "sessions have"
+        note(f"{len(others)} other {sessions} unfinished runs, which go on too: {names}")
 
 
 async def _submit_all(session: Session, order: Order, runs: list[Run]) -> None:

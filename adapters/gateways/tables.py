@@ -34,9 +34,23 @@ STATE_STYLES = {
 }
 
 
+class OutputConsole(Console):
+    """A console on what is standard output when it is made.
+
+    Raises BrokenPipeError when nobody reads any more; rich would leave the process.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(file=sys.stdout, highlight=False)
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True  # what is still to come must not fail again
+        raise BrokenPipeError
+
+
 def standard_output() -> Console:
     """A console on what is standard output now."""
-    return Console(file=sys.stdout, highlight=False)
+    return OutputConsole()
 
 
 def in_color() -> bool:

@@ -45,8 +45,9 @@ async def verify_journal(store: JournalStore, *, as_json: bool) -> int:
             )
     if report.sound:
         return 0
+    places = "1 place is" if len(report.problems) == 1 else f"{len(report.problems)} places are"
     note(
-        f"{len(report.problems)} places are damaged: restore a backup, or keep what can be read "
+        f"{places} damaged: restore a backup, or keep what can be read "
         f"with: moorage salvage --data {store.path} --to NEWDIR"
     )
     return EXIT_FAILED
@@ -91,7 +92,8 @@ async def compact_journal(store: JournalStore, *, as_json: bool) -> None:
     if as_json:
         show_json(attrs.asdict(report))
         return
-    freed = report.bytes_before - report.bytes_after
+    # where there was nothing to free, files may have grown by the header of a new one
+    freed = max(report.bytes_before - report.bytes_after, 0)
     show_facts(
         [
             ("freed", f"{freed:,} bytes"),

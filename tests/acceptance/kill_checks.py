@@ -5,6 +5,20 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
+SCRATCH = "scratch"
+"""A session that is filled and deleted over and over; nothing of it has to be kept."""
+WORKER_ANSWERS = {"accepted", "cancelled", "event"}
+"""What only a session's worker can have acknowledged."""
+NEEDED = {
+    "accepted": "no run was accepted",
+    "cancelled": "no cancel was acknowledged",
+    "delivered": "no event was delivered",
+    "acked": "no cursor was acknowledged",
+    "requeued": "no run was requeued",
+    "compacted": "no compaction freed anything",
+    "passivated": "no session left memory for another",
+}
+"""What has to happen for the checks to mean anything."""
 TERMINAL = {"run_completed", "run_failed", "run_cancelled", "run_timed_out", "run_interrupted"}
 
 
@@ -21,15 +35,27 @@ class Record:
         self._acked: dict[tuple[str, str], int] = defaultdict(int)
         self._acking: dict[tuple[str, str], int] = defaultdict(int)
         self._last: dict[tuple[str, str], int] = {}
+        self._resident_max = 0
+        self._answered: set[str] = set()
+        """Sessions whose worker has answered in this life."""
 
     def restarted(self) -> None:
         """A new life begins: subscribers continue behind what they acknowledged."""
         self._last.clear()
+        self._answered.clear()
+
+    def missing(self) -> list[str]:
+        """What never happened, so that nothing was shown of it."""
+        return [reason for kind, reason in NEEDED.items() if not self.counts[kind]]
 
     def take(self, said: dict[str, Any]) -> None:
         kind = said["kind"]
         self.counts[kind] += 1
-        if kind == "accepted":
+        if kind in WORKER_ANSWERS:
+            self._note_answer(said["session"])
+        if kind == "ready":
+            self._resident_max = said["resident_max"]
+        elif kind == "accepted":
             self.accepted_in[said["session"]].append(said["run"])
         elif kind == "began":
             self.began.add(said["run"])
@@ -45,6 +71,12 @@ class Record:
             self._acked[said["session"], said["name"]] = said["seq"]
         elif kind == "broken":
             self.problems.append(said["reason"])
+
+    def _note_answer(self, session_id: str) -> None:
+        """More workers have answered than there is room for: some have left memory."""
+        if session_id not in self._answered:
+            self._answered.add(session_id)
+            self.counts["passivated"] += len(self._answered) > self._resident_max
 
     def _note(self, session_id: str, seq: int, type: str, run_id: str | None) -> None:
         before = self.seen[session_id].setdefault(seq, (type, run_id))
@@ -71,7 +103,8 @@ class Record:
         return (
             f"{c['accepted']} runs accepted, {c['cancelled']} cancels acknowledged, "
             f"{sum(map(len, self.seen.values()))} events seen in {c['delivered']} deliveries, "
-            f"{c['acked']} cursor acks"
+            f"{c['acked']} cursor acks, {c['requeued']} runs requeued, {c['compacted']} "
+            f"compactions, {c['passivated']} lives with more sessions than fit into memory"
         )
 
 
@@ -85,6 +118,7 @@ def check_session(info: Any, events: list[Any], record: Record) -> list[str]:
             problems.append(f"seq {seq} ({type}) was acknowledged and is not there")
     problems += _check_runs(events, record, record.accepted_in[info.id])
     problems += _check_order(events)
+    record.counts["requeued"] += sum(event.type == "run_requeued" for event in events)
     return [f"{info.id}: {problem}" for problem in problems]
 
 

@@ -13,6 +13,7 @@ import os
 import random
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -31,10 +32,18 @@ from moorage.runtime import (
 )
 from moorage.stores import JournalStore
 
+sys.path.insert(0, str(Path(__file__).parent))
+from kill_checks import SCRATCH
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 SESSIONS = [("one", 2), ("two", 3), ("three", 2), ("four", 1), ("five", 4)]
+QUIET_SESSIONS = [("six", 1), ("seven", 1)]
+"""Sessions without runs, so that they are often idle."""
+SEGMENT_BYTES = 64 * 1024
+SESSIONS_RESIDENT_MAX = len(SESSIONS) + 1
+"""The quiet ones, and SCRATCH, can only take turns in memory."""
 PIPE_BUF = 4_096
 """Writes of up to this many bytes into a pipe are atomic (POSIX)."""
 
@@ -62,16 +71,18 @@ async def agent(request: RunRequest, context: RunContext) -> object:
 class Client:
     """Does random things to one session, and says what was acknowledged."""
 
-    def __init__(self, session: Session, dice: random.Random) -> None:
+    def __init__(self, session: Session, dice: random.Random, *, quiet: bool) -> None:
         self.session = session
+        self.quiet = quiet
         self.dice = dice
         self.runs: list[str] = []
         self.serial = 0
 
     async def work(self) -> None:
         actions = [self.submit, self.cancel, self.append, self.rest]
+        weights = (0, 0, 2, 2) if self.quiet else (6, 3, 2, 2)
         while True:
-            await self.dice.choices(actions, (6, 3, 2, 2))[0]()
+            await self.dice.choices(actions, weights)[0]()
 
     async def submit(self) -> None:
         dice = self.dice
@@ -147,14 +158,14 @@ async def finish(supervisor: Supervisor) -> None:
 async def main(directory: str, seed: int, finishing: bool) -> None:
     limits = SupervisorLimits(
         idle_seconds=0.05,
-        sessions_resident_max=4,
+        sessions_resident_max=SESSIONS_RESIDENT_MAX,
         runs_running_max=6,
         runs_queued_max=60,
         snapshot_events_max=40,
         drain_seconds=0.05,
         cancel_grace_seconds=2.0,
     )
-    store = JournalStore(directory, segment_bytes=64 * 1024)
+    store = JournalStore(directory, segment_bytes=SEGMENT_BYTES)
     dice = random.Random(seed)
     with trio.open_signal_receiver(signal.SIGTERM) as signals, trio.CancelScope() as everything:
         async with (
@@ -162,18 +173,19 @@ async def main(directory: str, seed: int, finishing: bool) -> None:
             open_supervisor(store, agent, limits=limits) as supervisor,
         ):
             nursery.start_soon(_until_signalled, signals, everything)
-            say(kind="ready", pid=os.getpid())
+            say(kind="ready", pid=os.getpid(), resident_max=SESSIONS_RESIDENT_MAX)
             if finishing:
                 await finish(supervisor)
                 everything.cancel()
             async with trio.open_nursery() as clients:
-                for session_id, slots in SESSIONS:
+                for session_id, slots in SESSIONS + QUIET_SESSIONS:
                     session = await supervisor.session(session_id, slots=slots)
-                    client = Client(session, random.Random(dice.random()))
+                    quiet = (session_id, slots) in QUIET_SESSIONS
+                    client = Client(session, random.Random(dice.random()), quiet=quiet)
                     clients.start_soon(client.work)
                     for name in ("left", "right"):
                         clients.start_soon(follow, session, name, random.Random(dice.random()))
-                clients.start_soon(_compact, store, dice)
+                clients.start_soon(_compact, supervisor, store, dice)
 
 
 async def _until_signalled(signals: AsyncIterator[int], everything: trio.CancelScope) -> None:
@@ -181,10 +193,17 @@ async def _until_signalled(signals: AsyncIterator[int], everything: trio.CancelS
         everything.cancel()
 
 
-async def _compact(store: JournalStore, dice: random.Random) -> None:
+async def _compact(supervisor: Supervisor, store: JournalStore, dice: random.Random) -> None:
+    """Fill a segment with what is then deleted, and compact, again and again."""
     while True:
-        await trio.sleep(dice.uniform(0.02, 0.2))
-        await store.compact()
+        await trio.sleep(dice.uniform(0, 0.05))
+        scratch = await supervisor.session(SCRATCH)
+        for _ in range(8):
+            await scratch.append("note", {"text": "x" * (SEGMENT_BYTES // 8)})
+        await supervisor.delete_session(SCRATCH)
+        report = await store.compact()
+        if report.bytes_after < report.bytes_before:
+            say(kind="compacted", freed=report.bytes_before - report.bytes_after)
 
 
 if __name__ == "__main__":

@@ -114,13 +114,27 @@ class Soak:
         )
 
 
-def left_over() -> dict[str, int]:
-    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+def _read(path: Path) -> str:
+    with suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended meanwhile
+        return path.read_text()
+    return ""
+
+
+def left_over() -> dict[str, list[str]]:
+    """Everything there is now, by kind, each with a name that says what it is."""
+    # of every thread: a child belongs to the one that started it, most of them workers of trio's
+    children = Path("/proc/self/task").glob("*/children")
     return {
-        "threads": sum(not t.name.startswith("Trio thread") for t in threading.enumerate()),
-        "file descriptors": len(os.listdir("/proc/self/fd")),
-        "children": len(children),
+        "threads": [t.name for t in threading.enumerate() if not t.name.startswith("Trio thread")],
+        "file descriptors": [_target(path) for path in Path("/proc/self/fd").iterdir()],
+        "children": [pid for path in children for pid in _read(path).split()],
     }
+
+
+def _target(path: Path) -> str:
+    with suppress(FileNotFoundError):  # that of the listing itself
+        return os.readlink(path)
+    return "closed"
 
 
 async def main(runs: int, sessions: int, directory: str) -> int:
@@ -143,9 +157,9 @@ async def main(runs: int, sessions: int, directory: str) -> int:
     half = soak.samples[len(soak.samples) // 2 - 1]
     growth = soak.samples[-1] / half - 1
     problems = [
-        f"{name}: {before[name]} before, {after[name]} after"
+        f"{name}: {len(before[name])} before, {len(after[name])} after: {after[name]}"
         for name in before
-        if after[name] > before[name]
+        if len(after[name]) > len(before[name])
     ]
     if tasks_after > tasks_before:
         problems.append(f"tasks: {tasks_before} before, {tasks_after} after")

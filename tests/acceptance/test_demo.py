@@ -107,7 +107,9 @@ def processes_with(text: bytes) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
+)
 def test_ended_half_way_it_leaves_no_process_and_no_directory(tmp_path, number, code):
     """After SIGKILL the directory stays, which nothing can prevent, but no process does."""
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
@@ -118,11 +120,52 @@ def test_ended_half_way_it_leaves_no_process_and_no_directory(tmp_path, number, 
     assert "serves 4 sessions" in process.stdout.readline()
 
     process.send_signal(number)
-    process.communicate()
+    try:
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
 
-    assert process.returncode == code
+    assert process.returncode == code, errors
+    assert errors == ""
     deadline = time.monotonic() + 20
     while left := processes_with(bytes(tmp_path)):
         assert time.monotonic() < deadline, left
-    if number == signal.SIGINT:
+    if number != signal.SIGKILL:
         assert os.listdir(tmp_path) == []
+
+
+INTERRUPTING = """
+import os, signal, sys
+from trio._core._run import Runner
+from moorage.adapters.gateways import command_line
+from moorage.adapters.gateways.demo.screen import Screen
+
+def say(self, text, style=""):
+    original_say(self, text, style)
+    if "serves 4" in text:
+        Runner.reschedule = reschedule
+
+def reschedule(self, *arguments):
+    # the worst of all moments: a nursery counts the task already, and it has not begun
+    if sys._getframe(1).f_code.co_name == "spawn_impl":
+        Runner.reschedule = original_reschedule
+        os.kill(os.getpid(), signal.SIGINT)
+    original_reschedule(self, *arguments)
+
+original_reschedule, original_say = Runner.reschedule, Screen.say
+Screen.say = say
+sys.argv = ["moorage", "demo", "--seconds", "3"]
+command_line.main()
+"""
+
+
+def test_ctrl_c_while_a_task_is_being_started_ends_it_all_the_same(tmp_path):
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTING],
+        capture_output=True, text=True, check=False, timeout=60, env=environment,
+    )  # fmt: skip
+
+    assert (done.returncode, done.stderr) == (130, ""), done.stdout
+    assert os.listdir(tmp_path) == []

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 from moorage.adapters.sinks.text import one_line, shorten
 from rich import box
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
+
+from ..tables import standard_output
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -27,7 +28,7 @@ class Screen:
     """``async with`` is not needed: it is a plain context manager, and starts no thread."""
 
     def __init__(self) -> None:
-        self._console = Console(file=sys.stdout, highlight=False)
+        self._console = standard_output()
         self._live: Live | None = None
         self._started_at = time.monotonic()
         self._line_at = 0.0

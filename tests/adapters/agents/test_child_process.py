@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
 import signal
 import subprocess
+import sys
 
 import pytest
 import trio
@@ -61,6 +63,65 @@ async def test_ending_reaps_but_only_then():
     assert child.returncode == 0
     with pytest.raises(ProcessLookupError):
         os.kill(child.pid, 0)
+
+
+LEAVER = """
+import os, signal, sys, time
+how, stubborn = sys.argv[1:]
+if stubborn == "stubborn":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if how == "setsid":
+    os.setsid()
+elif how == "setpgid":
+    os.setpgid(0, 0)
+else:
+    os.setpgid(0, os.getpgid(os.getppid()))
+os.fork()
+print(os.getpid(), flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("how", ["setsid", "setpgid", "join the parent's"])
+@pytest.mark.parametrize("stubborn", ["stubborn", "obedient"])
+async def test_a_program_that_has_left_its_group_is_ended_all_the_same(how, stubborn, wait_gone):
+    child = await start(sys.executable, "-I", "-S", "-c", LEAVER, how, stubborn)
+    said = b""
+    with trio.fail_after(20):
+        while said.count(b"\n") < 2:
+            said += await child.stdout.receive()
+    others = [int(word) for word in said.split() if int(word) != child.pid]
+
+    try:
+        with trio.fail_after(10):
+            await child.end(grace_seconds=0.05 if stubborn == "stubborn" else 5)
+
+        number = signal.SIGKILL if stubborn == "stubborn" else signal.SIGTERM
+        assert -number == child.returncode
+        if how != "join the parent's":  # a group of its own leads to its children
+            await wait_gone(*others)
+    finally:
+        for pid in others:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+async def test_a_program_in_its_group_is_told_to_end_once():
+    """Programs take a second SIGTERM for impatience and leave their work undone."""
+    code = (
+        "import os, signal, time; count = []\n"
+        "signal.signal(signal.SIGTERM, lambda *_: count.append(1))\n"
+        "print('ready', flush=True)\n"
+        "while not count: time.sleep(0.005)\n"
+        "time.sleep(0.1); os._exit(len(count))"
+    )
+    child = await start(sys.executable, "-I", "-S", "-c", code)
+    with trio.fail_after(20):
+        assert await child.stdout.receive() == b"ready\n"
+
+    await child.end(grace_seconds=10)
+
+    assert child.returncode == 1
 
 
 @pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOMEM, errno.EMFILE])

@@ -27,6 +27,13 @@ def test_help_names_every_command(moorage):
     assert [command for command in COMMANDS if f" {command} " not in text] == []
 
 
+def test_help_says_what_the_exit_codes_mean(moorage):
+    text = " ".join(moorage("--help").stdout.split())
+
+    assert "Exit codes: 0 it worked; 1 it failed or was refused" in text
+    assert "2 the command line cannot be understood" in text
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(moorage, command):
     assert "Usage:" in moorage(command, "-h").stdout
@@ -79,6 +86,18 @@ def test_a_reader_that_goes_away_ends_it_quietly(moorage, start):
     assert errors == 141
 
 
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["demo", "--seconds", "1"]])
+def test_where_nobody_reads_from_the_beginning_it_ends_quietly_too(start, arguments):
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = start("-m", "moorage.adapters.gateways", *arguments, stdout=writing)
+    os.close(writing)
+
+    _, errors = process.communicate(timeout=60)
+
+    assert (process.returncode, errors) == (141, "")
+
+
 def test_ctrl_c_ends_following_quietly(moorage, owner, start):
     process = start(
         "-m", "moorage.adapters.gateways", "events", "live", "-f", "--data", str(moorage.data)
@@ -94,10 +113,11 @@ def test_ctrl_c_ends_following_quietly(moorage, owner, start):
     owner.stop()
 
 
-def test_full_disks_under_the_output_are_told(filled):
+@pytest.mark.parametrize("command", ["sessions", "--version", "--help"])
+def test_full_disks_under_the_output_are_told(filled, command):
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            [MOORAGE, "sessions", "--data", str(filled.data)],
+            [MOORAGE, "--data", str(filled.data), command],
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,

@@ -34,6 +34,17 @@ def test_a_failing_export_leaves_no_file(filled, tmp_path):
     assert "there is no directory" in refused.stderr
 
 
+def test_exporting_to_a_directory_is_refused_naming_it(filled, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+
+    refused = filled("export", "a", "-o", str(out), code=1)
+
+    assert f"{str(out)!r} is a directory: name a file in it" in refused.stderr
+    assert os.listdir(out) == []
+    assert not list(tmp_path.glob(".out*"))
+
+
 def test_a_trimmed_session_is_exported_with_the_state_it_had(moorage):
     async def work(supervisor):
         session = await supervisor.session("a")

@@ -58,8 +58,21 @@ def test_what_was_trimmed_is_told_and_asking_for_it_is_refused(moorage):
     assert "from seq 4 on" in moorage("events", "a", "--after", "1", code=1).stderr
 
 
-def test_following_from_beyond_the_head_is_refused(filled):
-    assert "beyond the head" in filled("events", "a", "-f", "--after", "99", code=1).stderr
+@pytest.mark.parametrize("options", [["-f"], [], ["--last", "3"], ["--last", "0"]])
+def test_what_is_beyond_the_head_is_refused(filled, options):
+    result = filled("events", "a", *options, "--after", "9999", code=1)
+
+    assert "after=9999 is beyond the head" in result.stderr
+    assert "which is 8" in result.stderr
+    assert filled.lines("events", "a", *options[:0], "--after", "8") == []
+
+
+@pytest.mark.parametrize("options", [["-f"], [], ["--last", "3"]])
+def test_a_run_that_is_not_there_is_refused(filled, options):
+    result = filled("events", "a", *options, "--run", "run_x", code=1)
+
+    assert "run_x" in result.stderr
+    assert result.stdout == ""
 
 
 @pytest.mark.parametrize("options", [["--format", "xml"], ["--after", "-1"], ["--last", "x"]])

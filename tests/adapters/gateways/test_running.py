@@ -6,6 +6,7 @@ import signal
 import pytest
 from moorage.adapters.agents import ScriptedAgent
 from moorage.adapters.agents.scripted import Wait
+from moorage.adapters.gateways import running
 from moorage.adapters.gateways.running import parse_input
 from moorage.runtime import InvalidArgument
 
@@ -133,6 +134,23 @@ def test_what_the_runtime_refuses_is_one_line_and_exit_one(moorage, options, rea
     assert len(result.stderr.splitlines()) == 1
 
 
+BUSY = """
+import sys, trio
+from moorage.runtime import open_supervisor
+from moorage.stores import JournalStore
+from moorage.adapters.agents import ScriptedAgent
+from moorage.adapters.agents.scripted import Wait
+
+async def main():
+    async with open_supervisor(JournalStore(sys.argv[1]), ScriptedAgent([Wait(1_000)])) as owner:
+        await (await owner.session("a")).submit("x")
+        print("ready", flush=True)
+        await trio.sleep_forever()
+
+trio.run(main)
+"""
+
+
 def test_a_directory_that_another_process_owns_is_refused_naming_it(moorage, owner):
     result = moorage("run", "-s", "a", "--agent", "echo", "x", code=1)
 
@@ -142,7 +160,6 @@ def test_a_directory_that_another_process_owns_is_refused_naming_it(moorage, own
 
 
 def test_more_inputs_than_the_queue_takes_are_submitted_as_it_empties(moorage, monkeypatch):
-    from moorage.adapters.gateways import running
     from moorage.runtime import SupervisorLimits, open_supervisor
 
     def with_a_short_queue(store, agent):
@@ -165,14 +182,42 @@ def test_what_is_left_of_before_goes_on_first_and_is_told(moorage):
     moorage.fill(work, ScriptedAgent([Wait(1_000)]))
     result = moorage("run", "-s", "a", "--agent", "echo", "--format", "jsonl", "new")
 
-    assert "1 other sessions have unfinished runs, which go on too: 'b'" in result.stderr
-    assert "1 unfinished runs of session 'a' go on first" in result.stderr
+    assert "1 other session has unfinished runs, which go on too: 'b'" in result.stderr
+    assert "1 unfinished run of session 'a' goes on first" in result.stderr
     assert "left in" not in result.stdout
     ends = [
         event["data"]["output"]
         for event in moorage.lines("events", "a", "--json", "--type", "run_completed")
     ]
     assert ends == ["left in a", "new"]
+
+
+def test_what_would_go_on_is_not_told_when_the_directory_is_refused(moorage, start):
+    owner = start("-c", BUSY, str(moorage.data))
+    assert owner.stdout.readline() == "ready\n"
+
+    result = moorage("run", "-s", "a", "--agent", "echo", "x", code=1)
+
+    assert f"process {owner.pid}" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_several_are_told_in_the_plural(capsys):
+    running._tell_of({"a": 2, "b": 1, "c": 1, "d": 1, "e": 1}, "a")
+
+    assert capsys.readouterr().err.splitlines() == [
+        "moorage: 2 unfinished runs of session 'a' go on first",
+        "moorage: 4 other sessions have unfinished runs, which go on too: 'b', 'c', 'd', ...",
+    ]
+
+
+@pytest.mark.parametrize("where", [b"", b"{"])
+def test_standard_input_that_is_no_text_is_a_usage_error_that_says_so(moorage, where):
+    result = moorage("run", "--agent", "echo", "-", input=where + b"abc\xff", code=2)
+
+    words = " ".join(result.stderr.replace("│", " ").split())
+    assert f"standard input is not UTF-8: byte 0xff at offset {len(where) + 3}" in words
+    assert "iconv" in words
 
 
 SLOW = """

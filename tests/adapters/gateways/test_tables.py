@@ -8,6 +8,26 @@ from moorage.adapters.gateways import tables
 from moorage.adapters.gateways.tables import in_color, show_facts, show_json, show_table
 
 
+class GoneReader:
+    """A standard output that nobody reads any more."""
+
+    encoding = "utf-8"
+
+    def write(self, text):
+        raise BrokenPipeError
+
+    flush = fileno = isatty = lambda self: 0
+
+
+def test_that_nobody_reads_any_more_is_an_error_and_then_silence(monkeypatch):
+    monkeypatch.setattr(tables, "sys", SimpleNamespace(stdout=GoneReader()))
+    console = tables.standard_output()
+
+    with pytest.raises(BrokenPipeError):
+        console.print("text")
+    console.print("more")
+
+
 class Terminal:
     """A standard output that says it is a terminal."""
 

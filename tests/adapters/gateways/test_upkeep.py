@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import pytest
+import trio
+from moorage.stores import JournalStore
+from moorage.stores.journal.compaction import CompactionReport
 
 
 @pytest.fixture
@@ -30,6 +33,7 @@ def test_damage_is_told_with_file_and_offset_and_the_way_out(damaged):
 
     assert str(path) in result.stdout
     assert f"moorage salvage --data {moorage.data} --to NEWDIR" in result.stderr
+    assert "1 place is damaged" in result.stderr
     (problem,) = report["problems"][:1]
     assert str(path) == problem["file"]
     assert 0 < problem["offset"] < path.stat().st_size
@@ -90,6 +94,21 @@ def test_compacting_keeps_everything_that_counts(filled):
     assert "freed" in text
     assert report["bytes_after"] <= report["bytes_before"]
     assert before == filled("export", "a").stdout
+
+
+def test_what_compacting_frees_is_never_less_than_nothing(moorage, monkeypatch):
+    async def compact(self):
+        await trio.lowlevel.checkpoint()
+        return CompactionReport(1, 2, bytes_before=1_000, bytes_after=1_064)
+
+    moorage("run", "-s", "a", "--agent", "echo", "-q", "x")
+    monkeypatch.setattr(JournalStore, "compact", compact)
+
+    text = moorage("compact").stdout
+
+    assert "0 bytes\n" in text
+    assert "-64" not in text
+    assert "1,000 before, 1,064 now" in text
 
 
 def test_verifying_works_beside_a_live_owner_and_compacting_is_refused(moorage, owner):

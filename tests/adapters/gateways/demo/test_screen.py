@@ -3,7 +3,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from moorage.adapters.gateways.demo import screen as module
+from moorage.adapters.gateways import tables
 from moorage.adapters.gateways.demo.checks import Finding
 from moorage.adapters.gateways.demo.screen import Screen
 
@@ -43,7 +43,7 @@ def terminal(monkeypatch):
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("COLUMNS", "120")
     terminal = Terminal()
-    monkeypatch.setattr(module, "sys", SimpleNamespace(stdout=terminal))
+    monkeypatch.setattr(tables, "sys", SimpleNamespace(stdout=terminal))
     return terminal
 
 
