@@ -154,8 +154,9 @@ async def main(runs: int, sessions: int, directory: str) -> int:
                     clients.start_soon(soak.client)
             others.cancel_scope.cancel()
     after, tasks_after = left_over(), _count_tasks(root)
-    half = soak.samples[len(soak.samples) // 2 - 1]
-    growth = soak.samples[-1] / half - 1
+    # means of three, because one sample may catch a compaction at work
+    middle = len(soak.samples) // 2
+    growth = sum(soak.samples[-3:]) / sum(soak.samples[middle - 2 : middle + 1]) - 1
     problems = [
         f"{name}: {len(before[name])} before, {len(after[name])} after: {after[name]}"
         for name in before
