@@ -320,7 +320,6 @@ class Residents:
         await store.append(claim, expected_seq=event.seq, records=batch.records, info=image.info())
         await store.release(claim)
         logger.error("session_quarantined", session_id=session_id, reason=reason)
-        self._on_quarantined(session_id)
 
     # ---- the end ----
 
