@@ -88,18 +88,27 @@ class RecentRuns:
             tasks = runs[run_id] = {}
         task = trio.lowlevel.current_task()
         tasks[task] = None
-        waiting = tasks
-
-        def abort(raise_cancel: Any) -> trio.lowlevel.Abort:
-            del waiting[task]
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        await trio.lowlevel.wait_task_rescheduled(abort)
+        await trio.lowlevel.wait_task_rescheduled(_Leave(tasks, task))
         return True
 
     def statistics(self) -> RecentRunsStatistics:
         unfinished = sum(len(runs) for runs in self._unfinished.values())
         return RecentRunsStatistics(unfinished, len(self._ended), self._bytes, self._bytes_max)
+
+
+class _Leave:
+    """Takes a cancelled task out of those that wait: one object where a closure is six, which the
+    garbage collector would visit for every run that somebody waits for."""
+
+    __slots__ = ("task", "tasks")
+
+    def __init__(self, tasks: Tasks, task: trio.lowlevel.Task) -> None:
+        self.tasks = tasks
+        self.task = task
+
+    def __call__(self, raise_cancel: Any) -> trio.lowlevel.Abort:
+        del self.tasks[self.task]
+        return trio.lowlevel.Abort.SUCCEEDED
 
 
 def _wake(tasks: Iterable[trio.lowlevel.Task]) -> None:
