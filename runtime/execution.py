@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
@@ -28,6 +29,8 @@ CALLS_PER_CHECKPOINT = 64
 MESSAGE_CHARS_MAX = 4_096
 """Longest error message that is recorded; agents put whole outputs into exceptions."""
 CODE_CHARS_MAX = 256
+TRACEBACK_CHARS_MAX = 16_384
+"""Most that is logged of the traceback of an agent that raised: its end."""
 DETAILS_BYTES_MAX = 65_536
 USAGE_BYTES_MAX = 65_536
 
@@ -231,7 +234,13 @@ class Execution:
                 raise
             if passing is not None:
                 raise passing from None
-            signal = {"how": "raised", "problem": problem_of(error)}
+            problem = problem_of(error)
+            signal = {"how": "raised", "problem": problem}
+            if problem["code"] == "agent_failed" and not self._ended:
+                # Without a code of its own it is not how the agent says that it failed, and the
+                # event says what but not where. As text: see residents.py.
+                trace = "".join(traceback.format_exception(error))[-TRACEBACK_CHARS_MAX:]
+                logger.warning("agent_raised", traceback=trace)
         self._begin()
         self._ended = True
         if self._parked is not None:

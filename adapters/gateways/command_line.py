@@ -168,13 +168,17 @@ def run(
     ] = "fail",
     format: Annotated[Format | None, typer.Option(help="How to show the events.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no events.")] = False,
+    recover_others: Annotated[
+        bool,
+        typer.Option("--recover-others", help="Let this agent finish other sessions' runs too."),
+    ] = False,
     as_json: AsJson = False,
     data: DataDirectory = None,
 ) -> None:
     """Submit inputs to a session, stream what happens, and wait for the outcomes.
 
     Exit code 1 if a run did not complete. This process owns the journal meanwhile, and unfinished
-    runs of all its sessions go on.
+    runs of the session go on; if other sessions have some too, it refuses.
     """
     if agent is None:
         raise typer.BadParameter(f"an agent is needed: {FORMS}", param_hint="--agent")
@@ -196,6 +200,7 @@ def run(
         on_interrupt=on_interrupt,
         format=format or (None if quiet or as_json else "compact"),
         as_json=as_json,
+        recover_others=recover_others,
     )
     store = data_directory.new_or_existing(_directory(context, data))
     perform(partial(until_signalled, partial(run_inputs, store, loaded, order)))

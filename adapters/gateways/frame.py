@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 import trio
@@ -17,7 +17,7 @@ import typer
 from moorage.runtime import MoorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, MutableMapping
 
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
@@ -104,13 +104,23 @@ def configure_logging() -> None:
     """Warnings of the runtime go to standard error as plain lines."""
     structlog.configure(
         processors=[
+            structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
-            structlog.processors.KeyValueRenderer(key_order=["level", "event"]),
+            _render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(30),
         logger_factory=lambda *_: _StandardError(),
         cache_logger_on_first_use=False,
     )
+
+
+def _render(logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
+    """One line, and a traceback below it."""
+    traceback = event.pop("traceback", None)
+    line = structlog.processors.KeyValueRenderer(key_order=["level", "event"])(
+        logger, method, event
+    )
+    return line if traceback is None else f"{line}\n{traceback.rstrip()}"
 
 
 class _StandardError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,7 @@ class Order:
     on_interrupt: OnInterrupt
     format: str | None
     as_json: bool
+    recover_others: bool
 
 
 def parse_input(text: str) -> Any:
@@ -61,7 +63,8 @@ async def run_inputs(store: JournalStore, agent: Agents, order: Order) -> int:
     """Submit every input, stream the events, show the outcomes.
 
     Returns the exit code: 1 if a run did not complete. Raises SessionHeld if another process owns
-    the journal.
+    the journal, and InvalidArgument if there is unfinished work of other sessions, which this agent
+    is not told to recover.
     """
     outcomes = await _run(store, agent, order)
     if order.as_json:
@@ -74,6 +77,9 @@ async def run_inputs(store: JournalStore, agent: Agents, order: Order) -> int:
 
 async def _run(store: JournalStore, agent: Agents, order: Order) -> list[RunOutcome]:
     unfinished = await _unfinished(store)
+    others = [id for id in unfinished if id != order.session_id]
+    if others and not order.recover_others:
+        await _refuse(store, others)
     async with open_supervisor(store, agent) as supervisor:
         # only now is it sure that they go on, and here
         _tell_of(unfinished, order.session_id)
@@ -99,6 +105,21 @@ async def _unfinished(store: JournalStore) -> dict[str, int]:
             async with store.reading() as reader:
                 return {info.id: info.active async for info in reader.sessions(needs_worker=True)}
     return {}
+
+
+async def _refuse(store: JournalStore, others: list[str]) -> None:
+    """Raises SessionHeld if another process owns the journal, and serves what is in it."""
+    async with store.opened(owner=f"pid {os.getpid()}", deliver=_deliver_nothing):
+        pass
+    names = ", ".join(map(repr, others[:3])) + (", ..." if len(others) > 3 else "")
+    raise InvalidArgument(
+        f"other sessions have unfinished runs, which this agent would finish too: {names}; "
+        "--recover-others if it should, or the service that they belong to, or another --data"
+    )
+
+
+async def _deliver_nothing(session_id: str, command: object) -> object:
+    raise AssertionError(f"{command!r} for {session_id!r}: nobody is served yet")
 
 
 def _tell_of(unfinished: dict[str, int], session_id: str | None) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 
 import pytest
+import structlog
 import trio
 from moorage.runtime import (
     BufferFull,
@@ -539,3 +540,17 @@ async def test_an_agent_whose_cleanup_fails_while_the_store_is_poisoned_harms_no
         events = await session.events()
 
     assert [event.type for event in events][-1] == "run_started"
+
+
+async def test_where_an_agent_raised_is_logged_unless_it_says_itself_what_failed(autojump_clock):
+    async def agent(request, context):
+        raise KeyError("nope") if request.input == "defect" else CodedError("told", code="told")
+
+    with structlog.testing.capture_logs() as logs:
+        for input in ("defect", "told"):
+            outcome, _ = await execute(agent, input)
+            assert outcome.state == "failed"
+
+    (log,) = [log for log in logs if log["event"] == "agent_raised"]
+    assert "in agent" in log["traceback"]
+    assert "KeyError: 'nope'" in log["traceback"]

@@ -90,3 +90,18 @@ async def test_nothing_is_written_for_no_text(capsys):
     await write_soon("text")
 
     assert capsys.readouterr().out == "text"
+
+
+def test_a_traceback_in_the_log_is_shown_as_it_is_and_below_its_line(capsys):
+    configure_logging()
+    try:
+        with structlog.contextvars.bound_contextvars(run_id="r"):
+            structlog.get_logger("moorage").warning("agent_raised", traceback="Traceback\n  here\n")
+    finally:
+        structlog.reset_defaults()
+
+    assert capsys.readouterr().err.splitlines() == [
+        "moorage: level='warning' event='agent_raised' run_id='r'",
+        "Traceback",
+        "  here",
+    ]

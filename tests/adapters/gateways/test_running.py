@@ -180,7 +180,9 @@ def test_what_is_left_of_before_goes_on_first_and_is_told(moorage):
         await supervisor.drain(timeout_seconds=0)
 
     moorage.fill(work, ScriptedAgent([Wait(1_000)]))
-    result = moorage("run", "-s", "a", "--agent", "echo", "--format", "jsonl", "new")
+    result = moorage(
+        "run", "-s", "a", "--agent", "echo", "--format", "jsonl", "--recover-others", "new"
+    )
 
     assert "1 other session has unfinished runs, which go on too: 'b'" in result.stderr
     assert "1 unfinished run of session 'a' goes on first" in result.stderr
@@ -190,6 +192,21 @@ def test_what_is_left_of_before_goes_on_first_and_is_told(moorage):
         for event in moorage.lines("events", "a", "--json", "--type", "run_completed")
     ]
     assert ends == ["left in a", "new"]
+
+
+def test_work_of_other_sessions_is_not_given_to_this_agent_unasked(moorage):
+    async def work(supervisor):
+        for id in ("a", "b"):
+            session = await supervisor.session(id)
+            await session.submit(f"left in {id}", on_interrupt="requeue")
+        await supervisor.drain(timeout_seconds=0)
+
+    moorage.fill(work, ScriptedAgent([Wait(1_000)]))
+    refused = moorage("run", "-s", "a", "--agent", "echo", "x", code=1)
+    left = moorage.json("sessions", "--json")
+
+    assert "which this agent would finish too: 'b'; --recover-others" in refused.stderr
+    assert [info["runs"] for info in left] == [{"queued": 1}, {"queued": 1}]
 
 
 def test_what_would_go_on_is_not_told_when_the_directory_is_refused(moorage, start):
