@@ -20,6 +20,7 @@ from .arguments import (
     check_drain,
     check_metadata,
     check_reason,
+    check_run_id,
     check_seconds,
     check_slots,
     check_summary,
@@ -69,7 +70,7 @@ class Session(SessionReader):
 
     def run(self, run_id: str) -> Run:
         """A handle for a run by id. No check is made: ``wait`` and ``cancel`` raise UnknownRun."""
-        return Run(self, check_name("run id", run_id), None)
+        return Run(self, check_run_id(run_id), None)
 
     async def submit(
         self,
@@ -179,14 +180,14 @@ class Session(SessionReader):
         True, once it is durable, if the run is or will be cancelled; False if it had ended.
         ``reason`` is free text of up to 4,096 bytes. Raises UnknownRun.
         """
-        check_name("run id", run_id)
+        check_run_id(run_id)
         command = commands.Cancel(run_id=run_id, reason=check_reason(reason))
         return await self._of_unfinished(run_id, command)
 
     async def answer(self, run_id: str, name: str, value: Data) -> bool:
         """Answer a run that parked under ``name``. True the first time, False when it was not
         waiting for that. Raises UnknownRun."""
-        check_name("run id", run_id)
+        check_run_id(run_id)
         check_name("name", name)
         copy, _ = private_copy(value, "value", bytes_max=self._limits.record_bytes_max)
         command = commands.AnswerRun(run_id=run_id, name=name, value=copy)

@@ -111,9 +111,9 @@ async def _refuse(store: JournalStore, others: list[str]) -> None:
     """Raises SessionHeld if another process owns the journal, and serves what is in it."""
     async with store.opened(owner=f"pid {os.getpid()}", deliver=_deliver_nothing):
         pass
-    names = ", ".join(map(repr, others[:3])) + (", ..." if len(others) > 3 else "")
     raise InvalidArgument(
-        f"other sessions have unfinished runs, which this agent would finish too: {names}; "
+        "other sessions have unfinished runs, which this agent would finish too: "
+        f"{_first_of(others)}; "
         "--recover-others if it should, or the service that they belong to, or another --data"
     )
 
@@ -128,9 +128,14 @@ def _tell_of(unfinished: dict[str, int], session_id: str | None) -> None:
         runs, go = ("run", "goes") if mine == 1 else ("runs", "go")
         note(f"{mine} unfinished {runs} of session {session_id!r} {go} on first")
     if others:
-        names = ", ".join(map(repr, others[:3])) + (", ..." if len(others) > 3 else "")
         sessions = "session has" if len(others) == 1 else "sessions have"
-        note(f"{len(others)} other {sessions} unfinished runs, which go on too: {names}")
+        note(
+            f"{len(others)} other {sessions} unfinished runs, which go on too: {_first_of(others)}"
+        )
+
+
+def _first_of(ids: list[str]) -> str:
+    return ", ".join(map(repr, ids[:3])) + (", ..." if len(ids) > 3 else "")
 
 
 async def _submit_all(session: Session, order: Order, runs: list[Run]) -> None:
