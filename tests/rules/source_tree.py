@@ -10,7 +10,7 @@ import attrs
 
 ROOT = Path(__file__).resolve().parents[2]
 PRODUCT = ("runtime", "stores", "adapters")
-AROUND = ("tests", "benchmarks")
+AROUND = ("tests", "benchmarks", "examples")
 
 
 @attrs.frozen

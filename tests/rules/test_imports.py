@@ -12,19 +12,38 @@ from tests.rules.source_tree import PRODUCT, SourceFile, source_files
 PURE_CORE = frozenset(
     {
         "agents",
+        "branches",
         "commands",
+        "dialogue",
+        "entries",
         "errors",
         "events",
         "identifiers",
         "image",
         "limits",
         "machine",
+        "marks",
+        "messages",
+        "moorage_error",
+        "query_cursors",
+        "query_filters",
+        "query_pages",
+        "placement",
         "restarts",
+        "retention",
+        "retention_settings",
         "run_decisions",
+        "run_errors",
         "runs",
+        "session_decisions",
         "sessions",
         "steps",
+        "summaries",
+        "talk_decisions",
+        "telling",
+        "transcript",
         "transitions",
+        "usage",
     }
 )
 """Modules of the runtime that decide: no trio, no log call, no clock, no ids, no I/O."""
@@ -32,19 +51,25 @@ PURE_CORE = frozenset(
 PURE_STANDARD_LIBRARY = frozenset(
     {
         "__future__",
+        "base64",
+        "binascii",
         "bisect",
         "collections",
         "contextlib",
         "dataclasses",
+        "datetime",
         "enum",
         "functools",
+        "hashlib",
         "heapq",
         "itertools",
+        "json",
         "math",
         "operator",
         "re",
         "typing",
         "unicodedata",
+        "zlib",
     }
 )
 
@@ -53,13 +78,22 @@ VOCABULARY = frozenset(
         "agents",
         "codec",
         "commands",
+        "current",
         "errors",
         "events",
         "identifiers",
         "limits",
+        "messages",
+        "own_process",
+        "overrides",
+        "placement",
         "ports",
+        "reversible_json",
         "runs",
         "sessions",
+        "telling",
+        "transcript",
+        "transcript_pages",
     }
 )
 """What stores and adapters may import from the runtime: words and ports, never its shell."""
@@ -73,8 +107,32 @@ SHELL_PACKAGES = frozenset({"attrs", "trio", "structlog", "outcome"})
 EXTRAS: dict[str, tuple[str, ...]] = {
     "typer": ("adapters/gateways/",),
     "rich": ("adapters/gateways/", "adapters/sinks/"),
+    "anthropic": ("adapters/agents/anthropic_api/",),
+    "openai": ("adapters/agents/openai_api/",),
+    "httpx2": ("adapters/agents/anthropic_api/", "adapters/agents/openai_api/"),
+    "agents": ("adapters/agents/openai_api/",),
+    "claude_agent_sdk": ("adapters/agents/claude_code/",),
+    "codex_cli_bin": ("adapters/agents/codex/",),
+    "acp": ("adapters/agents/acp/",),
+    "h11": ("adapters/agents/model_twin/",),
+    "starlette": ("adapters/gateways/http/", "adapters/gateways/asyncio_host/"),
+    "hypercorn": ("adapters/gateways/http/",),
+    "jsonschema": ("adapters/gateways/http/",),
+    "httpx": ("adapters/gateways/http_client/",),
+    "httpcore": ("adapters/sinks/webhook/",),
+    "anyio": ("adapters/gateways/http_client/",),
+    "coredis": ("stores/redis/",),
+    "psycopg": ("stores/postgres/",),
+    "psycopg_pool": ("stores/postgres/",),
+    "pydantic": ("adapters/agents/acp/",),
+    "cryptography": ("stores/encryption/",),
+    "obstore": ("stores/artifacts/",),
+    "yaml": ("adapters/gateways/configuration/",),
+    "opentelemetry": ("adapters/sinks/telemetry/",),
+    "prometheus_client": ("adapters/sinks/telemetry/",),
 }
-"""Optional packages and where they may be imported."""
+"""Optional packages and where they may be imported. httpx2 comes with both SDKs that use it,
+anyio with httpx."""
 
 
 def imported(file: SourceFile) -> list[tuple[int, str]]:

@@ -20,26 +20,48 @@ from tests.rules.source_tree import PRODUCT, ROOT
 NAMES = {
     "moorage.runtime": (
         "open_supervisor Supervisor SupervisorLimits Session SessionInfo SessionState "
-        "SessionStatus Run RunRequest RunContext RunState RunOutcome Event Subscription "
-        "DrainReport MoorageError InvalidArgument QueueFull BufferFull RecordTooLarge KeyConflict "
+        "SessionStatus Run RunRequest RunContext RunContextWrapper RunState RunOutcome Event "
+        "Subscription DrainReport MoorageError InvalidArgument QueueFull BufferFull "
+        "RecordTooLarge KeyConflict "
         "AdmissionClosed SessionClosed SessionExists SessionHeld SessionQuarantined "
         "UnknownSession UnknownRun RunFailed RunCancelled RunTimedOut RunInterrupted "
-        "CursorExpired CursorHeld StaleOwner StoreFailed CorruptLog open_reader"
+        "CursorExpired CursorHeld StaleOwner StoreFailed CorruptLog MigrationRequired open_reader "
+        "WrongProcess "
+        "InvalidCursor SessionPage RunPage RunSummary EventPage UsageSummary UsageRow"
     ),
-    "moorage.stores": "MemoryStore JournalStore Durability",
+    "moorage.stores": (
+        "MemoryStore JournalStore SqliteStore PostgresStore RedisStore JsonlStore "
+        "SnapshotOnlyStore Durability"
+    ),
     "moorage.adapters.agents": "ProcessAgent ScriptedAgent",
 }
 
 SIGNATURES: dict[str, str] = {
-    "runtime.open_supervisor": "store, agent, *, limits=None, time_ns=...",
-    "runtime.open_reader": "store",
-    "runtime.Supervisor.session": (
-        "id=None, *, mode='open_or_create', slots=None, tags=None, metadata=None, summary=None"
+    "runtime.open_supervisor": (
+        "store, agent, *, limits=None, node_tags=None, time_ns=..., retention=None, "
+        "retention_interval_seconds=3600.0, on_retention=None"
     ),
-    "runtime.Supervisor.sessions": "*, prefix='', tags=None",
-    "runtime.Supervisor.delete_session": "session_id",
+    "runtime.open_reader": "store",
+    "runtime.current_run": "",
+    "runtime.current_session": "",
+    "runtime.overriding": "**settings",
+    "runtime.current_overrides": "",
+    "runtime.open_maintenance": "store, *, purpose='maintenance', limits=None, time_ns=...",
+    "runtime.plan_retention": "policy, sessions, now_ns, *, sizes=None",
+    "runtime.retention_policy": "data",
+    "runtime.Supervisor.session": (
+        "id=None, *, mode='open_or_create', slots=None, tags=None, metadata=None, summary=None, "
+        "expire_after_seconds=None, include_deleted=False, node_tags=None"
+    ),
+    "runtime.Supervisor.sessions": "*, prefix='', tags=None, include_deleted=False",
+    "runtime.Supervisor.delete_session": (
+        "session_id, *, soft=False, reason=None, expected_seq=None"
+    ),
+    "runtime.Supervisor.restore_session": "session_id",
+    "runtime.Supervisor.apply_retention": "policy, *, dry_run=False",
     "runtime.Supervisor.unquarantine": "session_id",
-    "runtime.Supervisor.run_once": "input, *, tags=None, metadata=None, **options",
+    "runtime.Supervisor.run_once": "input, *, tags=None, metadata=None, node_tags=None, **options",
+    "runtime.Supervisor.nodes": "",
     "runtime.Supervisor.drain": "*, timeout_seconds=None, queued='keep'",
     "runtime.Supervisor.statistics": "",
     "runtime.Session.run": "run_id",
@@ -58,7 +80,31 @@ SIGNATURES: dict[str, str] = {
         "*, after=0, before=None, limit=100, types=None, run_id=None, wait_seconds=0"
     ),
     "runtime.Session.subscribe": "*, after=0, types=None, run_id=None, name=None",
-    "runtime.Session.configure": "*, slots=None, tags=None, metadata=None, summary=None",
+    "runtime.Session.configure": (
+        "*, slots=None, tags=None, metadata=None, summary=None, metadata_update=None, "
+        "expire_after_seconds=None, node_tags=None"
+    ),
+    "runtime.Session.approve": "request_id, *, tool_input=None, reason=None, by=None",
+    "runtime.Session.deny": "request_id, *, reason=None, by=None",
+    "runtime.Session.steer": "run_id, message, *, key=None",
+    "runtime.Session.append_many": "events, *, expected_seq=None",
+    "runtime.Session.add_messages": "messages",
+    "runtime.Session.transcript": "",
+    "runtime.Session.messages": "*, after=0, limit=None",
+    "runtime.Session.context": "",
+    "runtime.Session.export_messages": "",
+    "runtime.Session.label": "label, *, seq=None, description=None",
+    "runtime.Session.unlabel": "label",
+    "runtime.Session.labels": "",
+    "runtime.Session.events_since_label": "label, *, limit=100, types=None",
+    "runtime.Session.checkpoint": "*, metadata=None, label=None",
+    "runtime.Session.checkpoints": "",
+    "runtime.Session.restore": "checkpoint_id",
+    "runtime.Session.branch": "seq, *, summary=None, name=None",
+    "runtime.Session.branches": "",
+    "runtime.Session.clear": "",
+    "runtime.Session.fork": "session_id=None, *, seq=None",
+    "runtime.Session.rotate": "summary, *, session_id=None",
     "runtime.Session.pause": "",
     "runtime.Session.resume": "",
     "runtime.Session.wait_idle": "*, timeout_seconds=None",
@@ -68,6 +114,7 @@ SIGNATURES: dict[str, str] = {
     "runtime.Session.trim": "*, before",
     "runtime.Run.wait": "*, timeout_seconds=None",
     "runtime.Run.cancel": "*, reason=None",
+    "runtime.Run.steer": "message, *, key=None",
     "runtime.Run.status": "",
     "runtime.RunOutcome.unwrap": "",
     "runtime.Subscription.ack": "event",
@@ -75,12 +122,47 @@ SIGNATURES: dict[str, str] = {
     "runtime.RunContext.emit": "type, data, *, time_ns=None, metadata=None",
     "runtime.RunContext.emit_nowait": "type, data, *, time_ns=None, metadata=None",
     "runtime.RunContext.flush": "",
-    "runtime.RunContext.park": "name, data=None",
+    "runtime.RunContext.park": "name, data=None, *, timeout_seconds=None, default=None",
+    "runtime.RunContext.ask": "name, data=None, *, timeout_seconds=None, default=None",
+    "runtime.RunContext.accept_steers": "",
+    "runtime.RunContext.take_steers": "",
+    "runtime.RunContext.wait_steer": "",
     "runtime.Reader.session": "session_id",
-    "runtime.Reader.sessions": "*, prefix='', tags=None",
+    "runtime.Reader.preview_retention": "policy, *, time_ns=...",
+    "runtime.Reader.sessions": "*, prefix='', tags=None, include_deleted=False",
+    "runtime.Reader.search_sessions": (
+        "*, prefix='', tags=None, states=None, text=None, created_after_ns=None, "
+        "created_before_ns=None, modified_after_ns=None, modified_before_ns=None, "
+        "include_deleted=False, order='modified', descending=True, limit=100, cursor=None"
+    ),
+    "runtime.Reader.search_runs": (
+        "*, session_id=None, prefix='', tags=None, states=None, agent=None, key=None, text=None, "
+        "submitted_after_ns=None, submitted_before_ns=None, ended_after_ns=None, "
+        "ended_before_ns=None, order='submitted', descending=True, limit=100, cursor=None"
+    ),
+    "runtime.Reader.search_events": (
+        "*, session_id=None, prefix='', tags=None, types=None, run_id=None, text=None, "
+        "after_ns=None, before_ns=None, descending=False, limit=100, cursor=None"
+    ),
+    "runtime.Reader.usage_summary": (
+        "*, by='session', session_id=None, prefix='', tags=None, states=None, agent=None, "
+        "submitted_after_ns=None, submitted_before_ns=None, ended_after_ns=None, "
+        "ended_before_ns=None"
+    ),
+    "runtime.Reader.nodes": "",
+    "runtime.Reader.unserved": "*, limit=100",
     "stores.MemoryStore": "*, lease_seconds=None",
     "stores.JournalStore": (
         "path, *, durability=<Durability.COMMIT: 'commit'>, segment_bytes=67108864, disk=None"
+    ),
+    "stores.RedisStore": (
+        "url, *, password=None, database=0, connections_max=32, key_prefix='moorage:', "
+        "session_ttl_seconds=None, lease_seconds=10.0, answer_seconds=5.0, eviction_allowed=False"
+    ),
+    "stores.SnapshotOnlyStore": "snapshots",
+    "stores.JsonlStore": (
+        "directory, *, durability=<Durability.COMMIT: 'commit'>, commit_log_bytes=33554432, "
+        "disk=None"
     ),
     "adapters.agents.ProcessAgent": (
         "command, *, shell=False, cwd=None, environment=None, environment_policy='extend', "
@@ -99,6 +181,10 @@ FIELDS = {
         "run_id session_id state output error usage attempt submitted_at_ns started_at_ns "
         "ended_at_ns"
     ),
+    "Message": "role blocks seq run_id time_ns partial original",
+    "Label": "label seq description time_ns",
+    "Checkpoint": "checkpoint_id seq checksum metadata label time_ns",
+    "Branch": "name from_seq first_seq last_seq active",
     "RunProblem": "code message type retryable details",
     "SessionStatus": (
         "session_id state head_seq slots running queued waiting runs_queued_max draining "
@@ -106,9 +192,32 @@ FIELDS = {
     ),
     "SessionInfo": (
         "id state tags metadata created_at_ns modified_at_ns head_seq runs summary slots outcome "
-        "reason"
+        "reason timed_waits closed_at_ns deleted_at_ns expire_after_seconds node_tags agents"
+    ),
+    "NodeInfo": "id owner opened_at lease_seconds_left sessions state",
+    "NodeState": "offer sessions_max runs_max sessions_busy runs_running draining",
+    "UnheldSession": "session_id demands",
+    "SteerOutcome": "steer_id run_id steered",
+    "SessionPage": "items next_cursor",
+    "RunPage": "items next_cursor",
+    "EventPage": "items next_cursor scanned",
+    "RunSummary": (
+        "session_id run_id seq state agent model key attempt submitted_at_ns started_at_ns "
+        "ended_at_ns usage error_code error_message"
+    ),
+    "UsageSummary": "by rows total",
+    "UsageRow": (
+        "group runs runs_started runs_without_usage runs_without_cost input_tokens output_tokens "
+        "cache_read_tokens cache_write_tokens reasoning_tokens cost_usd queue_seconds run_seconds"
     ),
     "DrainReport": "completed interrupted requeued queued not_stopped",
+    "RetentionRule": (
+        "action name prefix tags states older_than_seconds closed_for_seconds keep_newest "
+        "bytes_max group_by_tag group_by_prefix_until events_older_than_seconds events_keep_last"
+    ),
+    "RetentionPolicy": "rules exempt_tags on_expiry purge_after_seconds",
+    "RetentionReport": "dry_run sessions entries spared problems",
+    "RetentionEntry": "session_id action reason bytes events",
     "Event": "session_id seq time_ns type run_id data metadata version",
 }
 
@@ -127,17 +236,22 @@ STATES = {
 CODES = {
     "MoorageError": "moorage_error",
     "InvalidArgument": "invalid_argument",
+    "InvalidCursor": "invalid_cursor",
     "QueueFull": "queue_full",
     "BufferFull": "buffer_full",
     "RecordTooLarge": "record_too_large",
     "KeyConflict": "key_conflict",
     "AdmissionClosed": "admission_closed",
     "SessionClosed": "session_closed",
+    "SessionDeleted": "session_deleted",
+    "SessionChanged": "session_changed",
     "SessionExists": "session_exists",
     "SessionHeld": "session_held",
     "SessionQuarantined": "session_quarantined",
     "UnknownSession": "unknown_session",
     "UnknownRun": "unknown_run",
+    "UnknownCheckpoint": "unknown_checkpoint",
+    "CheckpointMismatch": "checkpoint_mismatch",
     "RunFailed": "run_failed",
     "RunCancelled": "run_cancelled",
     "RunTimedOut": "run_timed_out",
@@ -145,7 +259,9 @@ CODES = {
     "CursorExpired": "cursor_expired",
     "CursorHeld": "cursor_held",
     "StaleOwner": "stale_owner",
+    "WrongProcess": "wrong_process",
     "StoreFailed": "store_failed",
+    "MigrationRequired": "migration_required",
     "CorruptLog": "corrupt_log",
 }
 

@@ -6,12 +6,22 @@ do, the unused comment is an error.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, assert_type
 
 from moorage.adapters.agents import ProcessAgent, ScriptedAgent
 from moorage.runtime import (
+    Branch,
+    Checkpoint,
     DrainReport,
     Event,
+    Label,
+    Message,
+    NodeInfo,
+    NodeState,
+    RetentionPolicy,
+    RetentionReport,
+    RetentionRule,
     Run,
     RunContext,
     RunOutcome,
@@ -24,8 +34,12 @@ from moorage.runtime import (
     Subscription,
     Supervisor,
     SupervisorLimits,
+    UnheldSession,
+    current_overrides,
+    open_maintenance,
     open_reader,
     open_supervisor,
+    overriding,
 )
 from moorage.stores import Durability, JournalStore, MemoryStore
 
@@ -46,6 +60,12 @@ def blocking_agent(request: RunRequest, context: RunContext) -> object:
     return None
 
 
+def overridden() -> None:
+    with overriding(model="small", turns_max=3) as nothing:
+        assert_type(nothing, None)
+        assert_type(current_overrides(), Mapping[str, Any])
+
+
 async def opening() -> None:
     limits = SupervisorLimits(runs_queued_max=10, idle_seconds=1.5)
     SupervisorLimits(10)  # type: ignore[misc, call-arg, unused-ignore]
@@ -53,6 +73,16 @@ async def opening() -> None:
         assert_type(supervisor, Supervisor)
     async with open_supervisor(MemoryStore(), {"chat": agent, "job": ScriptedAgent()}):
         pass
+    node = MemoryStore(lease_seconds=10.0)
+    async with open_supervisor(node, agent, node_tags={"region": "eu"}) as supervisor:
+        session = await supervisor.session("s", node_tags={"region": "eu"})
+        await session.configure(node_tags={})
+        assert_type((await session.info()).demands, frozenset[str])
+        for known in await supervisor.nodes():
+            assert_type(known, NodeInfo)
+            assert_type(known.state, NodeState | None)
+    async with open_reader(node.peer()) as reader:
+        assert_type(list(await reader.unserved()), list[UnheldSession])
     store = JournalStore("data", durability=Durability.COMMIT)
     async with open_supervisor(store, ProcessAgent(["cat"])) as supervisor:
         assert_type(await supervisor.drain(timeout_seconds=30, queued="keep"), DrainReport)
@@ -71,7 +101,32 @@ async def sessions(supervisor: Supervisor) -> None:
         assert_type(info, SessionInfo)
         assert_type(info.state, SessionState)
     await supervisor.delete_session("user-41")
+    assert_type(await supervisor.delete_session("user-40", soft=True, reason="left"), bool)
+    assert_type(await supervisor.restore_session("user-40"), bool)
+    await supervisor.session("user-42", expire_after_seconds="never")
+    await supervisor.session("user-42", expire_after_seconds="soon")  # type: ignore[arg-type]
     assert_type(await supervisor.run_once({"messages": []}), RunOutcome)
+
+
+async def retention(supervisor: Supervisor) -> None:
+    policy = RetentionPolicy(
+        rules=[
+            RetentionRule(states=["closed"], closed_for_seconds=30 * 86_400),
+            RetentionRule(action="trim", events_keep_last=1_000),
+        ],
+        exempt_tags=["legal-hold"],
+    )
+    RetentionRule(action="archive", keep_newest=1)  # type: ignore[arg-type]
+    report = await supervisor.apply_retention(policy, dry_run=True)
+    assert_type(report, RetentionReport)
+    assert_type(report.ids("delete"), tuple[str, ...])
+
+    async def told(report: RetentionReport) -> None:
+        assert_type(report.freed_bytes, int)
+
+    open_supervisor(MemoryStore(), ProcessAgent(["cat"]), retention=policy, on_retention=told)
+    async with open_maintenance(MemoryStore()) as maintenance:
+        assert_type(await maintenance.apply_retention(policy), RetentionReport)
 
 
 async def runs(session: Session) -> None:
@@ -133,12 +188,32 @@ async def managing(session: Session) -> None:
     await session.reopen()
 
 
+async def talking(session: Session) -> None:
+    assert_type(await session.messages(after=0, limit=20), list[Message])
+    assert_type(await session.context(), list[Message])
+    assert_type((await session.transcript()).settings, dict[str, Any])
+    assert_type(await session.add_messages([{"role": "user", "content": "hi"}]), list[Event])
+    assert_type(await session.export_messages(), list[dict[str, Any]])
+    assert_type(await session.label("here", seq=7, description="before the change"), Label)
+    assert_type(await session.events_since_label("here"), list[Event])
+    point = await session.checkpoint(metadata={"why": "tests pass"})
+    assert_type(point, Checkpoint)
+    await session.restore(point.checkpoint_id)
+    await session.branch(7, summary="what was tried", name="other way")
+    assert_type(await session.branches(), list[Branch])
+    await session.clear()
+    assert_type(await session.fork(seq=7), Session)
+    assert_type(await session.rotate("what was said", session_id="next"), Session)
+
+
 async def reading() -> None:
     async with open_reader(JournalStore("data")) as reader:
         session = reader.session("user-42")
         async with session.subscribe(after=0) as events:
             async for event in events:
                 assert_type(event, Event)
+        assert_type(await session.messages(), list[Message])
         await session.submit({})  # type: ignore[attr-defined]
+        await session.clear()  # type: ignore[attr-defined]
         async for info in reader.sessions():
             assert_type(info, SessionInfo)
