@@ -42,10 +42,14 @@ def check_seconds(name: str, value: float | None, *, minimum: float = 0.0) -> fl
     )
 
 
-def check_count(name: str, value: object, *, minimum: int, maximum: int) -> int:
+def check_count(
+    name: str, value: object, *, minimum: int, maximum: int, also: str | None = None
+) -> int:
+    """A whole number in a range; ``also`` is what else the caller takes, for the error."""
     if type(value) is not int or not minimum <= value <= maximum:
+        other = "" if also is None else f", or {also}"
         raise InvalidArgument(
-            f"{name} must be a whole number from {minimum} to {maximum}, not {_shown(value)}"
+            f"{name} must be a whole number from {minimum} to {maximum}{other}, not {_shown(value)}"
         )
     return value
 
@@ -90,6 +94,23 @@ def check_tags(value: object) -> dict[str, str] | None:
     return copy  # type: ignore[no-any-return]
 
 
+def check_node_tags(value: object) -> dict[str, str] | None:
+    """What a node offers or a session demands: names without ``=``, and no value that no database
+    could hold."""
+    if value is None:
+        return None
+    if type(value) is not dict or len(value) > TAGS_MAX:
+        raise InvalidArgument(
+            f"node_tags must be a dict of str to str with at most {TAGS_MAX} entries, not {value!r}"
+        )
+    for name, text in value.items():
+        check_name("node tag", name, bytes_max=TAG_BYTES_MAX)
+        if "=" in name:
+            raise InvalidArgument(f"the name of a node tag must not contain '=': {name!r}")
+        check_name(f"node tag {name!r}", text, bytes_max=TAG_BYTES_MAX)
+    return dict(value)
+
+
 def check_metadata(value: object) -> dict[str, Any] | None:
     """Metadata is a map of plain msgpack."""
     if value is None:
@@ -100,6 +121,14 @@ def check_metadata(value: object) -> dict[str, Any] | None:
     return copy  # type: ignore[no-any-return]
 
 
+def merged_metadata(before: dict[str, Any], update: dict[str, Any]) -> dict[str, Any]:
+    """Metadata with single entries changed, or, with None, removed. Raises RecordTooLarge."""
+    merged = before | update
+    for name in [name for name, value in update.items() if value is None]:
+        del merged[name]
+    return check_metadata(merged) or {}
+
+
 def check_types(value: object) -> frozenset[str] | None:
     """A filter of event types; None means all."""
     if value is None:
@@ -107,6 +136,23 @@ def check_types(value: object) -> frozenset[str] | None:
     if isinstance(value, str) or not isinstance(value, (set, frozenset, list, tuple)) or not value:
         raise InvalidArgument(f"types must be None or a set of event types, not {value!r}")
     return frozenset(check_name("event type", item) for item in value)
+
+
+def check_expiry(value: float | str | None) -> dict[str, Any]:
+    """Fields of OpenSession for seconds, "never", "by_policy", or None for what is recorded."""
+    if value == "by_policy":
+        return {"expire_by_policy": True}
+    if value == "never":
+        value = math.inf
+    if isinstance(value, str):
+        raise InvalidArgument(
+            f"expire_after_seconds must be seconds, 'never' or 'by_policy', not {value!r}"
+        )
+    return {
+        "expire_after_seconds": value
+        if value == math.inf
+        else check_seconds("expire_after_seconds", value)
+    }
 
 
 def check_summary(value: str | None) -> str | None:

@@ -15,7 +15,7 @@ import msgpack
 from cattrs.errors import BaseValidationError
 
 from .errors import CorruptLog, InvalidArgument, RecordTooLarge
-from .events import STATE_TYPES, Data, Event, lift, schema_version
+from .events import STATE_TYPES, TIME_NS_MAX, Data, Event, lift, schema_version
 from .identifiers import check_name
 from .ports import Record
 from .runs import RunState
@@ -29,8 +29,6 @@ _SIMPLE = frozenset({type(None), bool, float, str, bytes})
 _INT_MIN = -(2**63)
 _INT_MAX = 2**64 - 1
 _DEPTH_MAX = 100
-TIME_NS_MAX = 2**63 - 1
-"""Nanoseconds since 1970 in 64 bits with a sign: the year 2262."""
 
 _pack = msgpack.Packer(autoreset=True, strict_types=True, use_bin_type=True).pack
 
@@ -78,6 +76,11 @@ def pack(value: Data, what: str = "data") -> bytes:
 def unpack(body: bytes | memoryview) -> Data:
     """Decode what ``pack`` made; raises ValueError (msgpack's) for anything else."""
     return msgpack.unpackb(body, use_list=True, raw=False, strict_map_key=True)
+
+
+def pack_plain(value: Data) -> bytes:
+    """Encode data that is known to be plain, as what comes from a store is."""
+    return _pack(value)  # type: ignore[no-any-return]
 
 
 def copy_plain(value: Data) -> Data:
@@ -256,6 +259,18 @@ def _info_fields(info: SessionInfo) -> dict[str, Any]:
         fields["outcome"] = info.outcome
     if info.reason is not None:
         fields["reason"] = info.reason
+    if info.timed_waits:
+        fields["timed_waits"] = info.timed_waits
+    if info.closed_at_ns is not None:
+        fields["closed_at_ns"] = info.closed_at_ns
+    if info.deleted_at_ns is not None:
+        fields["deleted_at_ns"] = info.deleted_at_ns
+    if info.expire_after_seconds is not None:
+        fields["expire_after_seconds"] = info.expire_after_seconds
+    if info.node_tags:
+        fields["node_tags"] = info.node_tags
+    if info.agents:
+        fields["agents"] = list(info.agents)
     return fields
 
 

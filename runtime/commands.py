@@ -10,20 +10,31 @@ from typing import Any
 
 import attrs
 
-from .events import Data
+from .events import Data, NewEvent
+from .placement import words_of
 from .runs import OnInterrupt
 from .sessions import CloseOutcome, Mode, QueuedPolicy
 
 
 @attrs.frozen(kw_only=True)
 class OpenSession:
-    """Create or change; None keeps what is recorded. Answer: True if it was created."""
+    """Create or change; None keeps what is recorded. Answer: True if it was created.
+
+    ``metadata_update`` changes single entries of the metadata, None removes one; the worker merges
+    it into ``metadata`` before the machine sees it.
+    """
 
     mode: Mode = "open_or_create"
     slots: int | None = None
     tags: dict[str, str] | None = None
     metadata: dict[str, Any] | None = None
     summary: str | None = None
+    metadata_update: dict[str, Any] | None = None
+    expire_after_seconds: float | None = None
+    expire_by_policy: bool = False
+    """Forget what ``expire_after_seconds`` is recorded."""
+    include_deleted: bool = False
+    node_tags: dict[str, str] | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -58,21 +69,48 @@ class Cancel:
 
 @attrs.frozen(kw_only=True)
 class AnswerRun:
-    """Answer a parked run. Answer: True if it was waiting for ``name``."""
+    """Answer a run that parked or asks. Answer: True if it was waiting for ``name``."""
 
     run_id: str
     name: str
     value: Data
+    size_bytes: int = 0
+    """Of the value, encoded."""
 
 
 @attrs.frozen(kw_only=True)
-class AppendEvent:
-    """Record something outside any run. Answer: the Event."""
+class Steer:
+    """Give a running run a message on its way. Answer: True if the run will be offered it, False
+    if it was queued as a run of its own, whose id is ``steer_id``.
 
-    type: str
-    data: Data
+    What no agent has taken when the run ends is queued so too. ``steerable`` says whether the
+    run's agent takes messages; its worker knows. ``ended``: the run, which was for ``agent``, has
+    ended, and the message is queued at once. With ``checked_at`` the log was looked through for
+    ``steer_id`` up to there; the answer is None if such a message may have come since.
+    """
+
+    run_id: str
+    steer_id: str
+    message: Data
     size_bytes: int
-    metadata: dict[str, Any] | None = None
+    steerable: bool = False
+    ended: bool = False
+    agent: str | None = None
+    checked_at: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class AppendEvents:
+    """Record something outside any run, all of it or nothing. Answer: the Events, in order.
+
+    ``between_runs`` has it refused with SessionBusy while a run is under way, ``expected_seq`` with
+    SessionChanged if the head is another one.
+    """
+
+    events: tuple[NewEvent, ...]
+    size_bytes: int
+    between_runs: bool = False
+    expected_seq: int | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -129,12 +167,38 @@ class DeleteSession:
     """Cancel what runs and forget everything. Answer: True if the session existed."""
 
 
+@attrs.frozen(kw_only=True)
+class DeleteUnchanged:
+    """Like DeleteSession, if nothing has happened behind ``expected_seq``; with ``idle``, and no
+    run is queued, running or waiting. Answer: True if the session existed."""
+
+    expected_seq: int
+    idle: bool = False
+
+
+# A command of its own, and no field of DeleteSession, which an older release would not see.
+@attrs.frozen(kw_only=True)
+class SoftDelete:
+    """Cancel what runs, and hide the session until it is restored; ``expected_seq`` and ``idle``
+    as in DeleteUnchanged. Answer: True if that changed anything."""
+
+    reason: str | None = None
+    expected_seq: int | None = None
+    idle: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class RestoreSession:
+    """Undo a SoftDelete. Answer: True if that changed anything."""
+
+
 Command = (
     OpenSession
     | Submit
     | Cancel
     | AnswerRun
-    | AppendEvent
+    | Steer
+    | AppendEvents
     | Pause
     | Resume
     | Close
@@ -144,5 +208,17 @@ Command = (
     | Trim
     | LiftQuarantine
     | DeleteSession
+    | DeleteUnchanged
+    | SoftDelete
+    | RestoreSession
 )
 Answer = Any
+
+
+def demands_of(command: Command) -> frozenset[str]:
+    """What a command will have its session demand of a node, in the words of ``placement``."""
+    if isinstance(command, Submit):
+        return words_of({}, (command.agent or "",))
+    if isinstance(command, OpenSession):
+        return words_of(command.node_tags or {}, ())
+    return frozenset()

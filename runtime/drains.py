@@ -9,7 +9,7 @@ from .runs import RunState
 from .sessions import DrainReport
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from .commands import Drain
     from .events import Event
@@ -56,3 +56,40 @@ class DrainWatch:
             queued=tuple(run_id for run_id in image.queued() if run_id not in requeued),
             not_stopped=image.in_state(RunState.RUNNING, RunState.CANCELLING),
         )
+
+
+class Drains:
+    """The drains of one session that go on."""
+
+    __slots__ = ("_watches",)
+
+    def __init__(self) -> None:
+        self._watches: list[DrainWatch] = []
+
+    def __len__(self) -> int:
+        return len(self._watches)
+
+    def __iter__(self) -> Iterator[DrainWatch]:
+        return iter(self._watches)
+
+    def begin(self, ask: Ask, command: Drain) -> DrainWatch:
+        """Watch over one more."""
+        watch = DrainWatch(ask, command)
+        self._watches.append(watch)
+        return watch
+
+    def remove(self, watch: DrainWatch) -> None:
+        self._watches.remove(watch)
+
+    def note(self, events: Iterable[Event]) -> None:
+        """Tell all of them what durable events made of runs."""
+        for watch in self._watches:
+            watch.note(events)
+
+    def over(self, image: SessionImage, unresponsive: Iterable[str]) -> list[DrainWatch]:
+        """Those that have nothing more to wait for."""
+        ignoring = frozenset(unresponsive)
+        return [watch for watch in self._watches if watch.is_over(image, ignoring)]
+
+    def any_expired(self) -> bool:
+        return any(watch.expired for watch in self._watches)

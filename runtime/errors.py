@@ -4,18 +4,23 @@
 
     MoorageError
     ├── InvalidArgument (also ValueError)     a value is outside its documented range
+    │   ├── InvalidCursor                     a page cursor is not one of this query
     │   └── RecordTooLarge                    one event or input is over record_bytes_max
     ├── QueueFull                             the session's run queue is at its limit
     ├── BufferFull                            a bounded buffer is full; nothing was put in
     ├── KeyConflict                           the idempotency key belongs to another input
     ├── AdmissionClosed                       draining or leaving: nothing is accepted
     ├── SessionClosed                         closed until reopen()
-    ├── SessionBusy                           closing needs force while work is left
+    │   └── SessionDeleted                    deleted until restore_session()
+    ├── SessionBusy                           work is left that this would tear apart
+    ├── SessionChanged                        something has happened since you looked
     ├── SessionExists                         mode="create" on a session that is there
     ├── SessionHeld                           another owner holds the session or the store
     ├── SessionQuarantined                    its worker crashed too often
     ├── UnknownSession
     ├── UnknownRun
+    ├── UnknownCheckpoint
+    ├── CheckpointMismatch                    what led to the checkpoint is not what it was
     ├── RunEnded                              emit or park after the run's end
     ├── RunError                              raised by RunOutcome.unwrap()
     │   ├── RunFailed
@@ -25,7 +30,9 @@
     ├── CursorExpired                         events before oldest_seq are gone
     ├── CursorHeld                            a named cursor has a live user already
     ├── StaleOwner                            the claim's epoch is over
+    ├── WrongProcess                          what was opened before a fork is used behind it
     └── StoreFailed                           outcome unknown unless .written is False
+        ├── MigrationRequired                 the database's tables are of an older release
         └── CorruptLog                        the log is damaged below its durable end
 
 ``code`` is stable and machine-readable, ``retryable`` says whether the same call may succeed
@@ -34,38 +41,28 @@ later without any change by the caller, and the facts of an error are its attrib
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
-
-if TYPE_CHECKING:
-    from .runs import RunOutcome
-
-
-class MoorageError(Exception):
-    """Base of everything that Moorage raises on purpose."""
-
-    code: ClassVar[str] = "moorage_error"
-    retryable: ClassVar[bool] = False
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self.args, self.__dict__)
-
-
-def _rebuild(cls: type[MoorageError], args: tuple[Any, ...], facts: dict[str, Any]) -> MoorageError:
-    """Make an error again from its pickled parts, whatever its constructor asks for."""
-    error = cls.__new__(cls, *args)
-    error.args = args
-    error.__dict__.update(facts)
-    return error
+from .moorage_error import MoorageError as MoorageError
+from .run_errors import RunCancelled as RunCancelled
+from .run_errors import RunError as RunError
+from .run_errors import RunFailed as RunFailed
+from .run_errors import RunInterrupted as RunInterrupted
+from .run_errors import RunTimedOut as RunTimedOut
 
 
 class InvalidArgument(MoorageError, ValueError):
     """A value that no state of the system would accept; nothing was changed."""
 
     code = "invalid_argument"
+
+
+class InvalidCursor(InvalidArgument):
+    """``reason`` is damaged, version, kind, order or filters: what does not fit the query."""
+
+    code = "invalid_cursor"
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(f"the cursor cannot be used: {message}")
+        self.reason = reason
 
 
 class RecordTooLarge(InvalidArgument):
@@ -150,6 +147,37 @@ class SessionClosed(MoorageError):
         self.session_id = session_id
 
 
+class SessionDeleted(SessionClosed):
+    """Deleted so that it can be restored; ``deleted_at_ns`` says when."""
+
+    code = "session_deleted"
+
+    def __init__(self, session_id: str, *, deleted_at_ns: int) -> None:
+        MoorageError.__init__(
+            self,
+            f"session {session_id!r} is deleted: restore_session() or moorage undelete brings it "
+            "back, delete_session() or moorage delete frees the id, include_deleted=True opens it "
+            "to be read",
+        )
+        self.session_id = session_id
+        self.deleted_at_ns = deleted_at_ns
+
+
+class SessionChanged(MoorageError):
+    """The session's head is not ``expected_seq`` any more: nothing was done."""
+
+    code = "session_changed"
+
+    def __init__(self, session_id: str, *, expected_seq: int, head_seq: int) -> None:
+        super().__init__(
+            f"session {session_id!r} has changed since it was looked at: its head was "
+            f"{expected_seq} and is {head_seq}; look again and decide again"
+        )
+        self.session_id = session_id
+        self.expected_seq = expected_seq
+        self.head_seq = head_seq
+
+
 class SessionBusy(MoorageError):
     """Work is left; ``running``, ``queued`` and ``waiting`` count it."""
 
@@ -159,7 +187,7 @@ class SessionBusy(MoorageError):
     def __init__(self, session_id: str, *, running: int, queued: int, waiting: int) -> None:
         super().__init__(
             f"session {session_id!r} has {running} running, {queued} queued and {waiting} waiting "
-            "runs: wait for them, or close with force=True, which cancels them"
+            "runs: wait for them or cancel them; close(force=True) does that for all"
         )
         self.session_id = session_id
         self.running = running
@@ -171,7 +199,10 @@ class SessionExists(MoorageError):
     code = "session_exists"
 
     def __init__(self, session_id: str) -> None:
-        super().__init__(f"session {session_id!r} exists: use mode='resume' or 'open_or_create'")
+        super().__init__(
+            f"session {session_id!r} exists: give another id, "
+            "or open it with mode='resume' or 'open_or_create'"
+        )
         self.session_id = session_id
 
 
@@ -215,6 +246,37 @@ class UnknownRun(MoorageError):
         self.run_id = run_id
 
 
+class UnknownCheckpoint(MoorageError):
+    code = "unknown_checkpoint"
+
+    def __init__(self, session_id: str, checkpoint_id: str) -> None:
+        super().__init__(
+            f"session {session_id!r} has no checkpoint {checkpoint_id!r}: see checkpoints()"
+        )
+        self.session_id = session_id
+        self.checkpoint_id = checkpoint_id
+
+
+class CheckpointMismatch(MoorageError):
+    """The messages up to ``seq`` have another checksum than the checkpoint; nothing was changed."""
+
+    code = "checkpoint_mismatch"
+
+    def __init__(
+        self, session_id: str, checkpoint_id: str, *, seq: int, expected: str, found: str
+    ) -> None:
+        super().__init__(
+            f"what session {session_id!r} has up to seq {seq} is not what checkpoint "
+            f"{checkpoint_id!r} was made of (checksum {found[:12]}, expected {expected[:12]}): "
+            "events were trimmed or changed since; branch(seq) goes there without this check"
+        )
+        self.session_id = session_id
+        self.checkpoint_id = checkpoint_id
+        self.seq = seq
+        self.expected = expected
+        self.found = found
+
+
 class RunEnded(MoorageError):
     """The context's run has ended; nothing was appended."""
 
@@ -223,33 +285,6 @@ class RunEnded(MoorageError):
     def __init__(self, run_id: str) -> None:
         super().__init__(f"run {run_id} has ended: events after its end are not recorded")
         self.run_id = run_id
-
-
-class RunError(MoorageError):
-    """What ``RunOutcome.unwrap()`` raises; ``outcome`` has the whole story."""
-
-    code = "run_error"
-
-    def __init__(self, outcome: RunOutcome) -> None:
-        detail = f": {outcome.error.message}" if outcome.error else ""
-        super().__init__(f"run {outcome.run_id} ended {outcome.state.value}{detail}")
-        self.outcome = outcome
-
-
-class RunFailed(RunError):
-    code = "run_failed"
-
-
-class RunCancelled(RunError):
-    code = "run_cancelled"
-
-
-class RunTimedOut(RunError):
-    code = "run_timed_out"
-
-
-class RunInterrupted(RunError):
-    code = "run_interrupted"
 
 
 class CursorExpired(MoorageError):
@@ -291,6 +326,19 @@ class StaleOwner(MoorageError):
         self.epoch = epoch
 
 
+class WrongProcess(MoorageError):
+    """What was opened in process ``pid`` is used in a fork of it; nothing was done."""
+
+    code = "wrong_process"
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(
+            f"this was opened in process {pid}, before this process was forked off: open another "
+            "one here, after the fork (gunicorn: in post_fork, or by a ProcessSupervisor)"
+        )
+        self.pid = pid
+
+
 class StoreFailed(MoorageError):
     """The store could not do it.
 
@@ -312,6 +360,23 @@ class StoreFailed(MoorageError):
     def refusal(self) -> StoreFailed:
         """What is told to whoever asks of the poisoned store later: it was not even tried."""
         return StoreFailed(self.message, written=False, poisoned=True)
+
+
+class MigrationRequired(StoreFailed):
+    """The database's tables are those of version ``found`` (0: none) and this release needs
+    ``needed``; nothing was changed."""
+
+    code = "migration_required"
+    retryable = False
+
+    def __init__(self, where: str, *, found: int, needed: int) -> None:
+        super().__init__(
+            f"{where} has tables of version {found} and this release needs {needed}: "
+            "run `moorage migrate` (or PostgresStore.migrate) once, while no older release writes",
+            written=False,
+        )
+        self.found = found
+        self.needed = needed
 
 
 class CorruptLog(StoreFailed):

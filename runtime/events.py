@@ -15,6 +15,9 @@ import attrs
 Data = Any
 """Plain msgpack: None, bool, int (64 bits), float, str, bytes, list, and dict with str keys."""
 
+TIME_NS_MAX = 2**63 - 1
+"""Nanoseconds since 1970 in 64 bits with a sign: the year 2262."""
+
 
 def same_data(one: Data, other: Data) -> bool:
     """Whether two values are the same data.
@@ -49,6 +52,8 @@ SESSION_TYPES = frozenset(
         "session_reopened",
         "session_quarantined",
         "session_recovered",
+        "session_deleted",
+        "session_undeleted",
     }
 )
 RUN_TERMINAL_TYPES = frozenset(
@@ -59,6 +64,10 @@ RUN_TYPES = RUN_TERMINAL_TYPES | {
     "run_started",
     "run_waiting",
     "run_resumed",
+    "run_asked",
+    "run_answered",
+    "run_steered",
+    "run_steer_taken",
     "run_cancel_requested",
     "run_requeued",
 }
@@ -85,9 +94,12 @@ AGENT_TYPES = frozenset(
         "workspace_diff_computed",
         "policy_violation",
         "context_compacted",
+        "conversation_configured",
+        "conversation_cleared",
         "checkpoint_created",
         "session_restored",
         "session_forked",
+        "session_labelled",
     }
 )
 """The vocabulary that agents map their provider's events to. Other types are allowed."""
@@ -110,6 +122,15 @@ class Event:
     data: Data
     metadata: dict[str, Any] | None = None
     version: int = 1
+
+
+@attrs.frozen
+class NewEvent:
+    """An event that has no place in a log yet."""
+
+    type: str
+    data: Data
+    metadata: dict[str, Any] | None = None
 
 
 Upcaster = Callable[[Data], Data]

@@ -2,37 +2,49 @@
 
 from __future__ import annotations
 
-import traceback
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import structlog
 import trio
 
-from .codec import check_plain, encode_emitted, pack, private_copy
-from .errors import BufferFull, InvalidArgument, RunEnded
+from .arguments import check_seconds
+from .codec import copy_plain, encode_emitted, private_copy
+from .current import run_in_context
+from .errors import BufferFull, InvalidArgument, RecordTooLarge, RunEnded, WrongProcess
 from .identifiers import check_name
-from .steps import RunEndedSignal
+from .overrides import overrides_in_context, overrides_of
+from .own_process import OwnProcess, told_of_forks
+from .problems import problem_of
+from .raised import meant_for_all, told_traceback
+from .runs import added_usage
+from .steering import Steering
+from .steps import AskSignal, RunEndedSignal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from .agents import Agent
+    from .agents import Agent, RunSession, Steer
     from .events import Data
     from .inbox import Inbox
     from .limits import SupervisorLimits
+    from .moorage_error import MoorageError
     from .ports import Record
     from .runs import RunRequest
 
 logger = structlog.get_logger("moorage")
 
 CALLS_PER_CHECKPOINT = 64
-MESSAGE_CHARS_MAX = 4_096
-"""Longest error message that is recorded; agents put whole outputs into exceptions."""
-CODE_CHARS_MAX = 256
-TRACEBACK_CHARS_MAX = 16_384
-"""Most that is logged of the traceback of an agent that raised: its end."""
-DETAILS_BYTES_MAX = 65_536
 USAGE_BYTES_MAX = 65_536
+
+
+class Output(NamedTuple):
+    """Events that an execution emitted, taken by the worker; ``told`` are the ids of the messages
+    among them that the run was steered with."""
+
+    execution: Execution
+    records: list[Record]
+    size: int
+    told: tuple[str, ...] = ()
 
 
 class Host(Protocol):
@@ -54,7 +66,13 @@ class Execution:
     """
 
     def __init__(
-        self, host: Host, agent: Agent, request: RunRequest, *, behind: Execution | None = None
+        self,
+        host: Host,
+        agent: Agent,
+        request: RunRequest,
+        *,
+        session_of: Callable[[str], RunSession],
+        behind: Execution | None = None,
     ) -> None:
         """The agent is not called before that of ``behind`` has been, whatever order trio runs
         their tasks in."""
@@ -71,12 +89,17 @@ class Execution:
         self._calls = 0
         self._ended = False
         self._begun = False
+        told_of_forks(self)
         self._behind = None if behind is None or behind._begun else behind
-        self._parked: tuple[str, Data] | None = None
+        self._session_of = session_of
+        self._parked: dict[str, Any] | None = None
+        self._questions: dict[str, trio.Event] = {}
+        self.steering = Steering()
         self._usage: dict[str, Any] = {}
         self._room: trio.lowlevel.ParkingLot | None = None
         self._metadata: Mapping[str, Any] = request.metadata or {}
         self._stamp = host.time_ns
+        self._process = OwnProcess()
         self._bytes_max = host.limits.record_bytes_max
         self._ahead_bytes_max = host.limits.emit_ahead_bytes_max
 
@@ -97,6 +120,14 @@ class Execution:
     @property
     def metadata(self) -> Mapping[str, Any]:
         return self._metadata
+
+    @property
+    def limits(self) -> SupervisorLimits:
+        return self._host.limits
+
+    @property
+    def session(self) -> RunSession:
+        return self._session_of(self.request.session_id)
 
     async def emit(
         self,
@@ -134,26 +165,88 @@ class Execution:
 
     async def flush(self) -> None:
         if self._ended:
-            raise RunEnded(self.run_id)
+            raise self._over()
         await self._wait_settled(self._emitted_bytes)
 
-    async def park(self, name: str, data: Data = None) -> Data:
+    async def park(
+        self,
+        name: str,
+        data: Data = None,
+        *,
+        timeout_seconds: float | None = None,
+        default: Data = None,
+    ) -> Data:
         if self._ended:
-            raise RunEnded(self.run_id)
+            raise self._over()
         if name in self.request.answers:
             await trio.lowlevel.checkpoint()
             return self.request.answers[name]
-        check_name("name to park under", name)
-        copy, _ = private_copy(data, "parked data", bytes_max=self._bytes_max)
-        self._parked = (name, copy)
+        self._parked = self._question("name to park under", name, data, timeout_seconds, default)
         self.scope.cancel()
         return await trio.sleep_forever()
+
+    async def ask(
+        self,
+        name: str,
+        data: Data = None,
+        *,
+        timeout_seconds: float | None = None,
+        default: Data = None,
+    ) -> Data:
+        if self._ended:
+            raise self._over()
+        if name not in self.request.answers:
+            question = self._question("name to ask under", name, data, timeout_seconds, default)
+            if name in self._questions:
+                raise InvalidArgument(f"run {self.run_id} asks for {name!r} already: wait for it")
+            answered = self._questions[name] = trio.Event()
+            self._host.inbox.put(
+                AskSignal(self.run_id, self.attempt, question.pop("name"), **question)
+            )
+            try:
+                await answered.wait()
+            finally:
+                self._questions.pop(name, None)
+        await trio.lowlevel.checkpoint()
+        return self.request.answers[name]
+
+    def _question(
+        self, what: str, name: str, data: Data, timeout_seconds: float | None, default: Data
+    ) -> dict[str, Any]:
+        """Check and copy what ``park`` and ``ask`` were given."""
+        check_name(what, name)
+        copy, size = private_copy(data, "data", bytes_max=self._bytes_max)
+        otherwise, more = private_copy(default, "default", bytes_max=self._bytes_max)
+        if size + more > self._bytes_max:
+            raise RecordTooLarge("data and default", size=size + more, limit=self._bytes_max)
+        return {
+            "name": name,
+            "data": copy,
+            "timeout_seconds": check_seconds("timeout_seconds", timeout_seconds),
+            "default": otherwise,
+            "size_bytes": size + more,
+        }
+
+    def become_copy(self) -> None:
+        self._ended = True  # what it emits in a fork would be lost: nobody is there to record it
+
+    def _over(self) -> MoorageError:
+        return RunEnded(self.run_id) if self._process.is_this else WrongProcess(self._process.pid)
+
+    def accept_steers(self) -> None:
+        self.steering.accepts = True
+
+    def take_steers(self) -> list[Steer]:
+        return [] if self._ended else self.steering.take()
+
+    async def wait_steer(self) -> None:
+        await self.steering.wait()
 
     def _put(
         self, type: str, data: Data, time_ns: int | None, metadata: dict[str, Any] | None
     ) -> None:
         if self._ended:
-            raise RunEnded(self.run_id)
+            raise self._over()
         if time_ns is None:
             time_ns = self._stamp()
         record = encode_emitted(
@@ -161,6 +254,8 @@ class Execution:
         )
         if type == "token_usage_updated":
             self._count_usage(data)
+        elif type == "message_sent":
+            self.steering.note_sent(data)
         if not self.out:
             self._host.inbox.put(self)
         self.out.append(record)
@@ -169,12 +264,8 @@ class Execution:
         self._emitted_bytes += size
 
     def _count_usage(self, data: Data) -> None:
-        for name, value in data.items() if isinstance(data, dict) else ():
-            before = self._usage.get(name, 0)
-            if type(value) in _NUMBERS and type(before) in _NUMBERS:
-                self._usage[name] = before + value
-            else:
-                self._usage[name] = value
+        if isinstance(data, dict):
+            self._usage = added_usage(self._usage, data)
 
     def _begin(self) -> None:
         """Let those behind go; they run when the agent has come to its first checkpoint."""
@@ -189,9 +280,11 @@ class Execution:
     async def _wait_settled(self, size: int) -> None:
         """Wait until so many bytes, counted from the run's start, are durable."""
         await trio.lowlevel.checkpoint()
+        if self._parked is not None:
+            self._host.inbox.put(self)  # what was kept for the end is wanted now
         while self._settled_bytes < size:
             if self._ended:
-                raise RunEnded(self.run_id)
+                raise self._over()
             await self._park()
 
     async def _park(self) -> None:
@@ -201,13 +294,20 @@ class Execution:
 
     # ---- the worker's side ----
 
-    def take_output(self) -> tuple[list[Record], int]:
-        """The events emitted since the last call, and their bytes."""
-        out, size = self.out, self.out_bytes
+    @property
+    def keeps_output(self) -> bool:
+        """Whether what was emitted is to become durable together with the run's wait, so that
+        whoever sees it can answer: the agent has parked, and its task is about to end."""
+        waited_for = self._room is not None and len(self._room) > 0
+        return self._parked is not None and not self._ended and not waited_for
+
+    def take_output(self) -> Output:
+        """What was emitted since the last call."""
+        output = Output(self, self.out, self.out_bytes, self.steering.newly_told())
         self.out, self.out_bytes = [], 0
-        if out:
+        if output.records:
             self.last_emit_at = trio.current_time()
-        return out, size
+        return output
 
     def settled(self, size: int) -> None:
         """``size`` bytes of events are durable."""
@@ -215,21 +315,37 @@ class Execution:
         if self._room is not None:
             self._room.unpark_all()
 
+    @property
+    def asks(self) -> bool:
+        """Whether the agent waits for an answer."""
+        return bool(self._questions)
+
+    def answered(self, name: str, value: Data) -> None:
+        """An answer is durable. It is kept for an agent that gave up waiting and asks again."""
+        self.request.answers[name] = copy_plain(value)
+        question = self._questions.get(name)
+        if question is not None:
+            question.set()
+
     async def run(self) -> None:
         """Execute the agent; puts a RunEndedSignal into the inbox when its task has ended."""
         request = self.request
         signal: dict[str, Any] = {"how": "stopped"}
         # the task has a context of its own, so nothing needs to be unbound
         structlog.contextvars.bind_contextvars(session_id=request.session_id, run_id=request.run_id)
+        run_in_context.set(self)
+        overrides_in_context.set(overrides_of(request.metadata))
         try:
             with self.scope:
                 if self._behind is not None:
                     await self._behind._wait_begun()
                 self._begin()
                 output = await self._agent(request, self)
+                self._process.end_fork()
                 signal = self._returned(output)
         except BaseException as error:
-            passing = _no_failure_in(error)
+            self._process.end_fork(error)
+            passing = meant_for_all(error)
             if passing is error:
                 raise
             if passing is not None:
@@ -239,15 +355,15 @@ class Execution:
             if problem["code"] == "agent_failed" and not self._ended:
                 # Without a code of its own it is not how the agent says that it failed, and the
                 # event says what but not where. As text: see residents.py.
-                trace = "".join(traceback.format_exception(error))[-TRACEBACK_CHARS_MAX:]
-                logger.warning("agent_raised", traceback=trace)
+                logger.warning("agent_raised", traceback=told_traceback(error))
         self._begin()
         self._ended = True
         if self._parked is not None:
-            name, data = self._parked
-            signal = {"how": "parked", "name": name, "output": data}
+            parked = self._parked
+            signal = {"how": "parked", "output": parked.pop("data"), **parked}
+        usage, untold = self._usage_to_record(), self.steering.untold
         self._host.inbox.put(
-            RunEndedSignal(request.run_id, request.attempt, usage=self._usage_to_record(), **signal)
+            RunEndedSignal(request.run_id, request.attempt, usage=usage, untold=untold, **signal)
         )
 
     def _usage_to_record(self) -> dict[str, Any] | None:
@@ -273,52 +389,3 @@ class Execution:
         self._ended = True
         self.settled(0)
         self.scope.cancel()
-
-
-_NUMBERS = (int, float)
-
-
-def _no_failure_in(error: BaseException) -> BaseException | None:
-    """What an exception is, or has in its group, that is meant for the whole program. The rest of
-    such a group is the agent's matter: trio would make it everybody's."""
-    if isinstance(error, BaseExceptionGroup):
-        return error.subgroup((KeyboardInterrupt, trio.Cancelled))
-    return error if isinstance(error, (KeyboardInterrupt, trio.Cancelled)) else None
-
-
-def problem_of(error: BaseException, *, code: str | None = None) -> dict[str, Any]:
-    """Describe an exception as an event's ``error``; takes code, retryable and details from the
-    exception's attributes where they are fit to be recorded."""
-    own_code = None if isinstance(error, SystemExit) else _fact(error, "code")
-    if isinstance(own_code, str) and own_code:
-        code = code or _encodable(own_code)[:CODE_CHARS_MAX]
-    try:
-        message = str(error)
-    except Exception:
-        message = "(the exception's message cannot be made)"
-    problem: dict[str, Any] = {
-        "code": code or ("agent_exited" if isinstance(error, SystemExit) else "agent_failed"),
-        "message": _encodable(message)[:MESSAGE_CHARS_MAX],
-        "type": _encodable(type(error).__qualname__),
-        "retryable": _fact(error, "retryable") is True,
-    }
-    details = _fact(error, "details")
-    if details is not None:
-        try:
-            check_plain(details)
-            if len(pack(details)) <= DETAILS_BYTES_MAX:
-                problem["details"] = details
-        except InvalidArgument:
-            pass
-    return problem
-
-
-def _fact(error: BaseException, name: str) -> Any:
-    try:
-        return getattr(error, name, None)
-    except Exception:  # a property of somebody else's class may do anything
-        return None
-
-
-def _encodable(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()

@@ -7,18 +7,18 @@ process. Commands go through one seam (``Store.hand_over``); everything else is 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
-import structlog
-import trio
 
 from . import commands
 from .arguments import (
     check_choice,
     check_count,
     check_drain,
+    check_expiry,
     check_metadata,
+    check_node_tags,
     check_reason,
     check_run_id,
     check_seconds,
@@ -26,31 +26,33 @@ from .arguments import (
     check_summary,
     check_tags,
 )
-from .codec import check_event_type, private_copy
-from .errors import InvalidArgument, KeyConflict, MoorageError, UnknownRun
+from .codec import private_copy
+from .conversation import ConversationOperations
+from .errors import KeyConflict, UnknownRun
 from .events import same_data
 from .identifiers import check_name, sortable_id
-from .reading import SessionReader
-from .runs import RunState, outcome_of
+from .overrides import with_overrides
+from .reading import SessionReader, has_left
+from .run_handle import Run
+from .runs import RunState, approval_of, outcome_of
 from .sessions import SessionState
+from .steers import hand_over_keyed_steer, hand_over_steer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from .commands import Answer, Command
-    from .events import Data, Event
+    from .events import Data
     from .limits import SupervisorLimits
     from .reading import SessionLog
-    from .runs import OnInterrupt, RunOutcome
+    from .runs import OnInterrupt, RunOutcome, SteerOutcome
     from .sessions import CloseOutcome, DrainReport, QueuedPolicy, SessionStatus
-
-logger = structlog.get_logger("moorage")
 
 RUN_ATTEMPTS_MAX = 1_000_000
 """The largest ``attempts_max`` of a run."""
 
 
-class Session(SessionReader):
+class Session(ConversationOperations, SessionReader):
     """One session. Methods that change it raise UnknownSession, SessionQuarantined, SessionHeld
     and StoreFailed as well as what they name themselves."""
 
@@ -61,12 +63,17 @@ class Session(SessionReader):
         limits: SupervisorLimits,
         hand_over: Callable[[str, Command], Awaitable[Answer]],
         time_ns: Callable[[], int],
-        agent_names: Callable[[str | None], bool],
+        check_agent: Callable[[str | None], None],
     ) -> None:
         super().__init__(log, session_id, limits)
         self._hand_over = hand_over
         self._time_ns = time_ns
-        self._knows_agent = agent_names
+        self._check_agent = check_agent
+
+    def _sibling(self, session_id: str) -> Session:
+        """A handle of another session of the same supervisor."""
+        seam = self._hand_over, self._time_ns, self._check_agent
+        return Session(self._log, session_id, self._limits, *seam)
 
     def run(self, run_id: str) -> Run:
         """A handle for a run by id. No check is made: ``wait`` and ``cancel`` raise UnknownRun."""
@@ -86,6 +93,11 @@ class Session(SessionReader):
         silence_seconds_max: float | None = None,
     ) -> Run:
         """Accept a run; it is durable when this returns.
+
+        ``agent`` names one of a supervisor that has several. ``on_interrupt="requeue"`` starts it
+        again, until it was started ``attempts_max`` times, when its process or supervisor ends;
+        "fail" ends it as interrupted. It is timed out after ``timeout_seconds`` of running,
+        ``queue_seconds_max`` of queueing or ``silence_seconds_max`` without an event.
 
         ``key`` makes it idempotent: the same key returns the same run, with another input it
         raises KeyConflict. Raises QueueFull, SessionClosed, AdmissionClosed, RecordTooLarge and
@@ -124,15 +136,14 @@ class Session(SessionReader):
             check_name("key", key)
         if agent is not None:
             check_name("agent", agent)
-        if not self._knows_agent(agent):
-            raise InvalidArgument(f"no agent named {agent!r} is configured in this supervisor")
+        self._check_agent(agent)
         return commands.Submit(
-            run_id=sortable_id("run", self._time_ns(), os.urandom(10)),
+            run_id=self._new_run_id(),
             input=copy,
             size_bytes=size,
             key=key,
             agent=agent,
-            metadata=check_metadata(metadata),
+            metadata=check_metadata(with_overrides(metadata)),
             on_interrupt=check_choice("on_interrupt", on_interrupt, ("fail", "requeue")),
             attempts_max=check_count(
                 "attempts_max", attempts_max, minimum=1, maximum=RUN_ATTEMPTS_MAX
@@ -185,13 +196,60 @@ class Session(SessionReader):
         return await self._of_unfinished(run_id, command)
 
     async def answer(self, run_id: str, name: str, value: Data) -> bool:
-        """Answer a run that parked under ``name``. True the first time, False when it was not
-        waiting for that. Raises UnknownRun."""
+        """Answer a run that parked under ``name``, or asks. True the first time, False when it was
+        not waiting for that. Raises UnknownRun."""
         check_run_id(run_id)
         check_name("name", name)
-        copy, _ = private_copy(value, "value", bytes_max=self._limits.record_bytes_max)
-        command = commands.AnswerRun(run_id=run_id, name=name, value=copy)
+        copy, size = private_copy(value, "value", bytes_max=self._limits.record_bytes_max)
+        command = commands.AnswerRun(run_id=run_id, name=name, value=copy, size_bytes=size)
         return await self._of_unfinished(run_id, command)
+
+    async def approve(
+        self,
+        request_id: str,
+        *,
+        tool_input: Data = None,
+        reason: str | None = None,
+        by: str | None = None,
+    ) -> bool:
+        """Let the tool call of a ``tool_approval_requested`` event go on, with another input if
+        one is given; ``by`` says who did. True the first time, False when it is answered, expired
+        or its run has ended. Raises UnknownRun, and InvalidArgument for what is no request id."""
+        value = {"approved": True, "tool_input": tool_input, "reason": reason}
+        return await self._decide(request_id, value, by)
+
+    async def deny(
+        self, request_id: str, *, reason: str | None = None, by: str | None = None
+    ) -> bool:
+        """Refuse a tool call; the agent is told ``reason``. Otherwise like ``approve``."""
+        return await self._decide(request_id, {"approved": False, "reason": reason}, by)
+
+    async def _decide(self, request_id: str, value: dict[str, Any], by: str | None) -> bool:
+        run_id, name = approval_of(request_id)
+        value |= {"reason": check_reason(value["reason"]), "by": check_summary(by)}
+        given = {key: item for key, item in value.items() if item is not None}
+        return await self.answer(run_id, name, given)
+
+    async def steer(self, run_id: str, message: Data, *, key: str | None = None) -> SteerOutcome:
+        """Give a running run a message on its way; durable when this returns.
+
+        Its agent takes it at its next safe point. Where it takes none, or the run does not run
+        (now, or any more when the message would be taken), the message becomes a run of its own
+        behind all others; the outcome says which, and the id that run has or would have. ``key``
+        makes it idempotent: with the same key the run gets it once, another message raises
+        KeyConflict. Raises UnknownRun, and what ``submit`` raises.
+        """
+        check_run_id(run_id)
+        copy, size = private_copy(message, "message", bytes_max=self._limits.record_bytes_max)
+        steer_id, store = self._new_run_id(), self._log.store
+        command = commands.Steer(run_id=run_id, steer_id=steer_id, message=copy, size_bytes=size)
+        if key is None:
+            return await hand_over_steer(store, self._id, self._hand_over, command)
+        check_name("key", key)
+        return await hand_over_keyed_steer(store, self._id, self._hand_over, command, key)
+
+    def _new_run_id(self) -> str:
+        return sortable_id("run", self._time_ns(), os.urandom(10))
 
     async def _of_unfinished(self, run_id: str, command: Command) -> bool:
         """Workers know only unfinished runs; of the others the log tells whether they were."""
@@ -201,21 +259,6 @@ class Session(SessionReader):
             if await self._log.store.find_run(self._id, run_id) is None:
                 raise
             return False
-
-    async def append(
-        self, type: str, data: Data, *, metadata: dict[str, Any] | None = None
-    ) -> Event:
-        """Record something outside any run; durable when it returns. Raises SessionClosed,
-        RecordTooLarge, and InvalidArgument for types that only the session writes."""
-        check_event_type(type)
-        copy, size = private_copy(data, "data", bytes_max=self._limits.record_bytes_max)
-        event: Event = await self._hand_over(
-            self._id,
-            commands.AppendEvent(
-                type=type, data=copy, size_bytes=size, metadata=check_metadata(metadata)
-            ),
-        )
-        return event
 
     async def status(self) -> SessionStatus:
         """State, slots, and the ids of running, queued and waiting runs, from the owner."""
@@ -245,8 +288,16 @@ class Session(SessionReader):
         tags: dict[str, str] | None = None,
         metadata: dict[str, Any] | None = None,
         summary: str | None = None,
+        metadata_update: dict[str, Any] | None = None,
+        expire_after_seconds: float | Literal["never", "by_policy"] | None = None,
+        node_tags: dict[str, str] | None = None,
     ) -> None:
-        """Change what is given. More slots take effect at once, fewer as runs end."""
+        """Change what is given. More slots take effect at once, fewer as runs end.
+
+        ``metadata`` replaces all of it; ``metadata_update`` changes single entries, whatever
+        others change at the same time, and removes those that are None. ``node_tags`` replaces
+        what the session demands of the node that serves it.
+        """
         await self._hand_over(
             self._id,
             commands.OpenSession(
@@ -255,6 +306,9 @@ class Session(SessionReader):
                 tags=check_tags(tags),
                 metadata=check_metadata(metadata),
                 summary=check_summary(summary),
+                metadata_update=check_metadata(metadata_update),
+                node_tags=check_node_tags(node_tags),
+                **check_expiry(expire_after_seconds),
             ),
         )
 
@@ -292,15 +346,20 @@ class Session(SessionReader):
         """
         check_choice("outcome", outcome, ("completed", "failed", "cancelled"))
         command = commands.Close(outcome=outcome, reason=check_reason(reason), force=force)
+        if self._log.left:
+            raise has_left()
+        asked_at = (await self.info()).head_seq
         changed = bool(await self._hand_over(self._id, command))
         if changed:
-            await self._wait_closed(command)
+            await self._wait_closed(command, asked_at)
         return changed
 
-    async def _wait_closed(self, command: commands.Close) -> None:
-        if (info := await self.info()).state is SessionState.CLOSED:
+    async def _wait_closed(self, command: commands.Close, after: int) -> None:
+        """Wait until it was closed behind ``after``, the head from before the command."""
+        info = await self.info()
+        if info.state is SessionState.CLOSED:
             return
-        after = seen_seq = info.head_seq
+        seen_seq = info.head_seq
         # by the log from here on, not by the state: somebody may have reopened it since
         while not await self.events(after=after, types={"session_closed"}, limit=1):
             await self._check_hope()
@@ -326,71 +385,3 @@ class Session(SessionReader):
 
 def _checked(command: commands.Submit, checked_at: int) -> commands.Submit:
     return attrs.evolve(command, key_checked_at=checked_at)
-
-
-async def execute_and_close(
-    session: Session,
-    create: Callable[[], Awaitable[object]],
-    input: Data,
-    *,
-    wait_seconds: float | None = None,
-    **options: Any,
-) -> RunOutcome:
-    """``Session.execute`` in a session that ``create`` makes, once the arguments are known to be
-    good, and that is closed whatever happens."""
-    submission = session._submission(input, **options)
-    check_seconds("wait_seconds", wait_seconds)
-    await create()
-    try:
-        run = await session._accept(submission)
-        outcome = await run.wait(timeout_seconds=wait_seconds)
-    except BaseException:
-        await _close_unfinished(session)
-        raise
-    with trio.CancelScope(shield=True):
-        completed = outcome.state is RunState.COMPLETED
-        await session.close(outcome="completed" if completed else "failed")
-    return outcome
-
-
-async def _close_unfinished(session: Session) -> None:
-    """Close a session that nobody will come back to. An agent that does not end gets the time of
-    ``cancel_grace_seconds``; its session is closed when it ends."""
-    command = commands.Close(outcome="failed", force=True)
-    try:
-        with trio.CancelScope(shield=True) as scope:
-            await session._hand_over(session.id, command)
-            scope.deadline = trio.current_time() + session._limits.cancel_grace_seconds
-            await session._wait_closed(command)
-    except MoorageError as error:
-        logger.warning("session_not_closed", session_id=session.id, reason=str(error))
-
-
-class Run:
-    """One run of a session, by id. ``key`` is the idempotency key it was submitted with here."""
-
-    __slots__ = ("_session", "id", "key")
-
-    def __init__(self, session: Session, run_id: str, key: str | None) -> None:
-        self._session = session
-        self.id = run_id
-        self.key = key
-
-    @property
-    def session_id(self) -> str:
-        return self._session.id
-
-    def __repr__(self) -> str:
-        return f"<Run {self.id} of session {self.session_id!r}>"
-
-    async def wait(self, *, timeout_seconds: float | None = None) -> RunOutcome:
-        """See ``Session.wait``."""
-        return await self._session.wait(self.id, timeout_seconds=timeout_seconds)
-
-    async def cancel(self, *, reason: str | None = None) -> bool:
-        """See ``Session.cancel``."""
-        return await self._session.cancel(self.id, reason=reason)
-
-    async def status(self) -> RunState:
-        """The run's state now. Raises UnknownRun."""
-        return await self._session.run_state(self.id)

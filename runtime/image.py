@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from .events import RUN_TYPES, SESSION_TYPES, Data, Event
-from .runs import RUN_TERMINAL_STATES, OnInterrupt, RunState
+from .runs import RUN_TERMINAL_STATES, OnInterrupt, RunState, added_usage
 from .sessions import SessionInfo, SessionState
+from .summaries import first_words
 from .transitions import RUN_EVOLVE, SESSION_EVOLVE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-SUMMARY_CHARS_MAX = 80
 
 
 @attrs.define
@@ -52,7 +51,20 @@ class RunRecord:
     """Running time that the current attempt used up before it parked."""
     running_since_ns: int = 0
     parked_name: str | None = None
+    parked_until_ns: int | None = None
+    """When the run answers itself with ``parked_default``, if it has a limit of time."""
+    parked_default: Data = None
     answers: dict[str, Data] = attrs.field(factory=dict)
+    asked: dict[str, Data] = attrs.field(factory=dict)
+    """Open questions, with the answers that count if nobody gives one. A run that is requeued can
+    still be answered: it will ask again."""
+    asked_at: dict[str, int] = attrs.field(factory=dict)
+    """The seqs of those questions."""
+    steers: dict[str, Data] = attrs.field(factory=dict)
+    """Messages that the run was steered with and its agent has not taken, by id."""
+    steer_bytes: dict[str, int] = attrs.field(factory=dict)
+    usage: dict[str, Any] | None = None
+    """What the run has used before it parked or was requeued."""
     cause: str | None = None
     """While cancelling: the type of the terminal event to come."""
     problem: dict[str, Any] | None = None
@@ -82,12 +94,33 @@ class SessionImage:
     created_at_ns: int = 0
     outcome: str | None = None
     reason: str | None = None
+    closed_at_ns: int | None = None
+    deleted_at_ns: int | None = None
+    deleted_from: SessionState | None = None
+    """The state that a restoration brings back."""
+    expire_after_seconds: float | None = None
     runs: dict[str, RunRecord] = attrs.field(factory=dict)
     counts: dict[str, int] = attrs.field(factory=dict)
     """Runs by state, over the session's whole life; states that none was in may be missing."""
     queue: list[str] = attrs.field(factory=list)
     """Ids of queued runs in order of acceptance, the next to start last (so that it pops off)."""
     queue_bytes: int = 0
+    timed_waits: int = 0
+    steers: int = 0
+    """Messages to running runs that no agent has taken yet."""
+    node_tags: dict[str, str] = attrs.field(factory=dict)
+    agents: dict[str, int] = attrs.field(init=False)
+    """How many unfinished runs name each agent, "" for none. Follows from ``runs``: snapshots do
+    not have it."""
+
+    def __attrs_post_init__(self) -> None:
+        self.agents = {}
+        for run in self.runs.values():
+            self._count_agent(run)
+
+    def _count_agent(self, run: RunRecord) -> None:
+        name = run.agent or ""
+        self.agents[name] = self.agents.get(name, 0) + 1
 
     def apply(self, event: Event) -> None:
         """Fold one event in. Raises KeyError if it cannot follow: a defect, or a damaged log."""
@@ -111,6 +144,9 @@ class SessionImage:
             record = self.runs[run_id]
             before = record.state
         after = RUN_EVOLVE[before, event.type]
+        if before is after:
+            _TALK_FOLDS[event.type](self, record, event)
+            return
         record.state = after
         counts = self.counts
         if before is not None:
@@ -123,18 +159,30 @@ class SessionImage:
             self._enqueue(record)
         elif before is RunState.QUEUED:
             self._dequeue(run_id)
+        if before is RunState.WAITING and record.parked_until_ns is not None:
+            self.timed_waits -= 1
         fold = _RUN_FOLDS.get(event.type)
         if fold is not None:
             fold(record, event)
+        if after is RunState.WAITING and record.parked_until_ns is not None:
+            self.timed_waits += 1
         if after in RUN_TERMINAL_STATES:
             del self.runs[run_id]
             self.queue_bytes -= record.input_bytes
+            name = record.agent or ""
+            self.agents[name] -= 1
+            if not self.agents[name]:
+                del self.agents[name]
+            if record.steers:
+                self.steers -= len(record.steers)
+                self.queue_bytes -= sum(record.steer_bytes.values())
 
     def _accept(self, run_id: str, event: Event) -> RunRecord:
         record = RunRecord(
             run_id=run_id, seq=event.seq, submitted_at_ns=event.time_ns, **_known(event.data)
         )
         self.runs[run_id] = record
+        self._count_agent(record)
         self.queue_bytes += record.input_bytes
         if self.summary is None:
             self.summary = first_words(record.input)
@@ -183,6 +231,12 @@ class SessionImage:
             slots=self.slots,
             outcome=self.outcome,
             reason=self.reason,
+            timed_waits=self.timed_waits,
+            closed_at_ns=self.closed_at_ns,
+            deleted_at_ns=self.deleted_at_ns,
+            expire_after_seconds=self.expire_after_seconds,
+            node_tags=self.node_tags,
+            agents=tuple(sorted(self.agents)),
         )
 
 
@@ -207,23 +261,6 @@ def _known(data: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in data.items() if name in _SPEC}
 
 
-def first_words(input: Data) -> str | None:
-    """A line to recognise a session by, from its first input, or None."""
-    text = input
-    if isinstance(text, dict):
-        text = next(
-            (text[name] for name in ("prompt", "content", "text", "messages") if name in text), None
-        )
-    if isinstance(text, list) and text and isinstance(text[0], dict):
-        text = text[0].get("content")
-    if not isinstance(text, str):
-        return None
-    words = " ".join(text[: 8 * SUMMARY_CHARS_MAX].split())
-    if not words:
-        return None
-    return words if len(words) <= SUMMARY_CHARS_MAX else words[: SUMMARY_CHARS_MAX - 1] + "…"
-
-
 def _started(run: RunRecord, event: Event) -> None:
     run.attempt = event.data["attempt"]
     run.starts += 1
@@ -235,14 +272,52 @@ def _started(run: RunRecord, event: Event) -> None:
 
 
 def _waiting(run: RunRecord, event: Event) -> None:
+    _used(run, event)
     run.parked_name = event.data["name"]
+    run.parked_until_ns = event.data.get("expires_at_ns")
+    run.parked_default = event.data.get("default")
     run.elapsed_ns = event.data["elapsed_ns"]
+    run.asked.clear()
+    run.asked_at.clear()
+
+
+def _used(run: RunRecord, event: Event) -> None:
+    if "usage" in event.data:
+        run.usage = added_usage(run.usage, event.data["usage"])
 
 
 def _resumed(run: RunRecord, event: Event) -> None:
-    run.answers = {**run.answers, event.data["name"]: event.data["value"]}
-    run.parked_name = None
+    run.answers[event.data["name"]] = event.data["value"]
+    run.parked_name = run.parked_until_ns = run.parked_default = None
     run.resumed = True
+
+
+def _asked(image: SessionImage, run: RunRecord, event: Event) -> None:
+    name = event.data["name"]
+    run.asked[name] = event.data.get("default")
+    run.asked_at[name] = event.seq
+
+
+def _answered(image: SessionImage, run: RunRecord, event: Event) -> None:
+    name = event.data["name"]
+    run.asked.pop(name, None)
+    run.asked_at.pop(name, None)
+    run.answers[name] = event.data["value"]
+
+
+def _steered(image: SessionImage, run: RunRecord, event: Event) -> None:
+    data = event.data
+    run.steers[data["steer_id"]] = data["message"]
+    run.steer_bytes[data["steer_id"]] = data["message_bytes"]
+    image.queue_bytes += data["message_bytes"]
+    image.steers += 1
+
+
+def _steer_taken(image: SessionImage, run: RunRecord, event: Event) -> None:
+    steer_id = event.data["steer_id"]
+    run.steers.pop(steer_id)
+    image.queue_bytes -= run.steer_bytes.pop(steer_id)
+    image.steers -= 1
 
 
 def _cancel_requested(run: RunRecord, event: Event) -> None:
@@ -261,11 +336,14 @@ def _configured(image: SessionImage, event: Event) -> None:
     image.tags = data.get("tags", image.tags)
     image.metadata = data.get("metadata", image.metadata)
     image.summary = data.get("summary", image.summary)
+    image.expire_after_seconds = data.get("expire_after_seconds", image.expire_after_seconds)
+    image.node_tags = data.get("node_tags", image.node_tags)
 
 
 def _closed(image: SessionImage, event: Event) -> None:
     image.outcome = event.data["outcome"]
     image.reason = event.data.get("reason")
+    image.closed_at_ns = event.time_ns
 
 
 def _quarantined(image: SessionImage, event: Event) -> None:
@@ -275,9 +353,17 @@ def _quarantined(image: SessionImage, event: Event) -> None:
 
 
 def _usable_again(image: SessionImage, event: Event) -> None:
-    image.outcome = None
-    image.reason = None
-    image.reason_before = None
+    image.outcome = image.reason = image.reason_before = image.closed_at_ns = None
+
+
+def _deleted(image: SessionImage, event: Event) -> None:
+    image.deleted_from = SessionState(event.data["state_before"])
+    image.deleted_at_ns = event.time_ns
+
+
+def _undeleted(image: SessionImage, event: Event) -> None:
+    image.deleted_at_ns = image.deleted_from = None
+    _usable_again(image, event)
 
 
 def _no_change(image: SessionImage, event: Event) -> None:
@@ -287,9 +373,17 @@ def _no_change(image: SessionImage, event: Event) -> None:
 _RUN_FOLDS: Mapping[str, Callable[[RunRecord, Event], None]] = {
     "run_started": _started,
     "run_waiting": _waiting,
+    "run_requeued": _used,
     "run_resumed": _resumed,
     "run_cancel_requested": _cancel_requested,
 }
+_TALK_FOLDS: Mapping[str, Callable[[SessionImage, RunRecord, Event], None]] = {
+    "run_asked": _asked,
+    "run_answered": _answered,
+    "run_steered": _steered,
+    "run_steer_taken": _steer_taken,
+}
+"""Events that leave a run in its state."""
 _SESSION_FOLDS: Mapping[str, Callable[[SessionImage, Event], None]] = {
     "session_opened": _opened,
     "session_configured": _configured,
@@ -299,4 +393,6 @@ _SESSION_FOLDS: Mapping[str, Callable[[SessionImage, Event], None]] = {
     "session_reopened": _usable_again,
     "session_quarantined": _quarantined,
     "session_recovered": _usable_again,
+    "session_deleted": _deleted,
+    "session_undeleted": _undeleted,
 }

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import outcome
 import trio
 
-from .commands import DeleteSession, Drain
+from .commands import DeleteSession, DeleteUnchanged, Drain
 from .errors import BufferFull
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .errors import MoorageError
 
 
-_WAITING_FOR_AGENTS = (Drain, DeleteSession)
+_WAITING_FOR_AGENTS = (Drain, DeleteSession, DeleteUnchanged)
 _DONE_ITEMS_MAX = 1_000
 """Taken items that a list may begin with before they are removed."""
 
@@ -35,10 +35,14 @@ _DONE_ITEMS_MAX = 1_000
 class Ask:
     """One command on its way. Ends with exactly one of ``answer`` and ``refuse``."""
 
-    __slots__ = ("_task", "abandoned", "command", "taken")
+    __slots__ = ("_task", "abandoned", "command", "letter", "taken")
 
-    def __init__(self, command: Command, task: trio.lowlevel.Task) -> None:
+    def __init__(
+        self, command: Command, task: trio.lowlevel.Task, letter: str | None = None
+    ) -> None:
+        """``letter`` is the command's name in the store, if another process sent it."""
         self.command = command
+        self.letter = letter
         self.taken = False
         self.abandoned = False
         self._task: trio.lowlevel.Task | None = task
@@ -83,7 +87,7 @@ class Inbox:
             self._waiting = None
             trio.lowlevel.reschedule(task)
 
-    async def ask(self, command: Command) -> Answer:
+    async def ask(self, command: Command, letter: str | None = None) -> Answer:
         """Hand a command over and return its answer, or raise what it was refused with.
 
         Raises BufferFull, and Cancelled only if nothing was accepted.
@@ -97,7 +101,7 @@ class Inbox:
                 limit=self._commands_max,
                 remedy="ask less at once, or raise the limit",
             )
-        ask = Ask(command, trio.lowlevel.current_task())
+        ask = Ask(command, trio.lowlevel.current_task(), letter)
         self._commands += 1
         self.put(ask)
         return await trio.lowlevel.wait_task_rescheduled(ask.abort)

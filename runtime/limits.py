@@ -32,11 +32,15 @@ def _at_least(minimum: float) -> Any:
 
 
 def _count(default: int, minimum: int = 1) -> Any:
-    return attrs.field(default=default, validator=_at_least(minimum), metadata={"whole": True})
+    return attrs.field(
+        default=default,
+        validator=_at_least(minimum),
+        metadata={"whole": True, "minimum": minimum},
+    )
 
 
 def _seconds(default: float, minimum: float = 0) -> Any:
-    return attrs.field(default=default, validator=_at_least(minimum))
+    return attrs.field(default=default, validator=_at_least(minimum), metadata={"minimum": minimum})
 
 
 @attrs.frozen(kw_only=True)
@@ -50,6 +54,8 @@ class SupervisorLimits:
     """Queued runs of one session; more raise QueueFull."""
     queue_bytes_max: int = _count(64 * MEBIBYTE)
     """Encoded inputs of one session's unfinished runs, in bytes; more raise QueueFull."""
+    session_slots_default: int = _count(1)
+    """Runs at once in a session that is opened for the first time, where nobody says; recorded."""
     runs_running_max: int = _count(1_000)
     """Runs executing at once over all sessions; more wait, in turn by session."""
     sessions_resident_max: int = _count(10_000)
@@ -75,5 +81,10 @@ class SupervisorLimits:
     restarts_max: int = _count(3, 0)
     """Worker crashes within restart_period_seconds before a session is quarantined."""
     restart_period_seconds: float = _seconds(60.0)
+    """The period in which restarts_max counts."""
     snapshot_events_max: int = _count(1_000)
     """State-changing events after which a worker saves a snapshot."""
+    retention_sessions_per_second_max: float = _seconds(50.0, 0.001)
+    """Sessions that retention deletes, trims or measures by reading; infinity does not hold it."""
+    retention_sessions_at_once_max: int = _count(4)
+    """Sessions that retention works on at the same time."""

@@ -23,26 +23,26 @@ from .errors import (
     AdmissionClosed,
     InvalidArgument,
     KeyConflict,
-    MoorageError,
     QueueFull,
-    SessionBusy,
     SessionClosed,
     SessionExists,
-    SessionQuarantined,
     UnknownRun,
     UnknownSession,
 )
 from .events import Event, same_data
-from .run_decisions import RunDecisions, run_event
 from .runs import RunState
+from .session_decisions import SessionDecisions
 from .sessions import SessionState, SessionStatus
-from .transitions import RUN_DECIDE, SESSION_DECIDE, Ruling, RunInput, SessionInput
+from .steps import OfferSteer
+from .talk_decisions import STEER_OF, run_event
+from .transitions import RUN_DECIDE, Ruling, RunInput, SessionInput
 
 if TYPE_CHECKING:
+    from .image import RunRecord
     from .steps import Step
 
 
-class SessionMachine(RunDecisions):
+class SessionMachine(SessionDecisions):
     """Decides for one session. Its user may read ``image``, and never changes it."""
 
     def handle(self, command: commands.Command, now_ns: int) -> Step:
@@ -51,23 +51,6 @@ class SessionMachine(RunDecisions):
         answer = _HANDLERS[type(command)](self, command)
         return self._step(answer)
 
-    def _refuse(self) -> MoorageError:
-        image = self.image
-        if image.state is None:
-            return UnknownSession(image.session_id)
-        if image.state is SessionState.QUARANTINED:
-            return SessionQuarantined(image.session_id, reason=image.reason or "unknown")
-        return SessionClosed(image.session_id)
-
-    def _session_event(self, input: SessionInput) -> str | None:
-        """The event type for ``input``, None to ignore it; raises the refusal."""
-        ruling = SESSION_DECIDE[self.image.state][input]
-        if isinstance(ruling, str):
-            return ruling
-        if ruling is Ruling.IGNORE:
-            return None
-        raise self._refuse()
-
     def _require_usable(self) -> None:
         if self.image.state not in (SessionState.OPEN, SessionState.PAUSED):
             raise self._refuse()
@@ -75,18 +58,19 @@ class SessionMachine(RunDecisions):
     def _open(self, command: commands.OpenSession) -> bool:
         image = self.image
         wanted = {
-            name: value
-            for name in ("slots", "tags", "metadata", "summary")
-            if (value := getattr(command, name)) is not None
+            name: value for name in _CONFIGURED if (value := getattr(command, name)) is not None
         }
-        opened = self._session_event(SessionInput.OPEN)
+        look = command.include_deleted
+        opened = self._session_event(SessionInput.LOOK if look else SessionInput.OPEN)
         if opened is not None:
             if command.mode == "resume":
                 raise UnknownSession(image.session_id)
-            self._record(opened, None, {"slots": image.slots, **wanted})
+            self._record(opened, None, {"slots": self._limits.session_slots_default, **wanted})
             return True
         if command.mode == "create":
             raise SessionExists(image.session_id)
+        if command.expire_by_policy:
+            wanted["expire_after_seconds"] = None
         changed = {name: value for name, value in wanted.items() if getattr(image, name) != value}
         if changed:
             type = self._session_event(SessionInput.CONFIGURE)
@@ -135,10 +119,12 @@ class SessionMachine(RunDecisions):
                 return run.run_id
         return None
 
-    def _require_room(self, command: commands.Submit) -> None:
+    def _require_room(self, command: commands.Submit | commands.Steer) -> None:
         image, limits = self.image, self._limits
-        if len(image.queue) >= limits.runs_queued_max:
-            raise QueueFull(image.session_id, queued=len(image.queue), limit=limits.runs_queued_max)
+        # a message that no agent takes becomes a queued run, so it needs that room from the start
+        queued = len(image.queue) + image.steers
+        if queued >= limits.runs_queued_max:
+            raise QueueFull(image.session_id, queued=queued, limit=limits.runs_queued_max)
         if image.queue_bytes + command.size_bytes > limits.queue_bytes_max:
             raise QueueFull(
                 image.session_id,
@@ -172,28 +158,73 @@ class SessionMachine(RunDecisions):
         run = image.runs.get(command.run_id)
         if run is None:
             raise UnknownRun(image.session_id, command.run_id)
-        ruling = RUN_DECIDE[run.state][RunInput.ANSWER]
-        if ruling is Ruling.IGNORE or run.parked_name != command.name:
+        if command.name != run.parked_name and command.name not in run.asked:
             return False
+        if RUN_DECIDE[run.state][RunInput.ANSWER] is not Ruling.IGNORE:
+            self._require_usable()
+        return self._answer_run(run, RunInput.ANSWER, command.name, command.value)
+
+    def _steer(self, command: commands.Steer) -> bool | None:
+        image = self.image
+        if image.state is None:
+            raise self._refuse()
+        run = image.runs.get(command.run_id)
+        if run is None and not command.ended:
+            raise UnknownRun(image.session_id, command.run_id)
+        if self._may_have_come(command, run):
+            return None
         self._require_usable()
-        assert isinstance(ruling, str), "an answer makes an event or is ignored"
-        self._record(ruling, run.run_id, {"name": command.name, "value": command.value})
+        ruling = Ruling.QUEUE if run is None else RUN_DECIDE[run.state][RunInput.STEER]
+        if run is None or ruling is Ruling.QUEUE or not command.steerable:
+            submission = commands.Submit(
+                run_id=command.steer_id,
+                input=command.message,
+                size_bytes=command.size_bytes,
+                agent=command.agent if run is None else run.agent,
+                metadata={STEER_OF: command.run_id},
+            )
+            self._submit(submission)
+            return False
+        self._require_room(command)
+        data = {
+            "steer_id": command.steer_id,
+            "message": command.message,
+            "message_bytes": command.size_bytes,
+        }
+        self._record(run_event(run.state, RunInput.STEER), run.run_id, data)
+        self._effects.append(OfferSteer(run.run_id, command.steer_id, command.message))
         return True
 
-    def _append(self, command: commands.AppendEvent) -> Event:
+    def _may_have_come(self, command: commands.Steer, run: RunRecord | None) -> bool:
+        """Whether a message with this id may be there, of which its sender did not see."""
+        if command.checked_at is None:
+            return False
+        steer_id, image = command.steer_id, self.image
+        if steer_id in image.runs or (run is not None and steer_id in run.steers):
+            return True
+        return command.checked_at < self._finished_keys.get(steer_id, self._keys_forgotten_at)
+
+    def _append(self, command: commands.AppendEvents) -> list[Event]:
         self._require_usable()
-        event = Event(
-            self.image.session_id,
-            self.image.head_seq + 1,
-            self._now,
-            command.type,
-            None,
-            command.data,
-            command.metadata,
-        )
-        self.image.apply(event)
-        self._events.append(event)
-        return event
+        image = self.image
+        if command.between_runs and any(run.starts for run in image.runs.values()):
+            raise self._busy()
+        self._require_unchanged(command.expected_seq, idle=False)
+        appended = []
+        for new in command.events:
+            event = Event(
+                image.session_id,
+                image.head_seq + 1,
+                self._now,
+                new.type,
+                None,
+                new.data,
+                new.metadata,
+            )
+            image.apply(event)
+            appended.append(event)
+        self._events += appended
+        return appended
 
     def _pause(self, command: commands.Pause) -> bool:
         return self._change(SessionInput.PAUSE)
@@ -211,29 +242,15 @@ class SessionMachine(RunDecisions):
             self.draining = None  # a drain may have been why it was closed
         return changed
 
-    def _change(self, input: SessionInput) -> bool:
-        type = self._session_event(input)
-        if type is None:
-            return False
-        self._record(type, None, {})
-        return True
-
     def _close(self, command: commands.Close) -> bool:
         image = self.image
         type = self._session_event(SessionInput.CLOSE)
         if type is None:
             return False
         if image.runs and not command.force:
-            raise SessionBusy(
-                image.session_id,
-                running=len(image.in_state(RunState.RUNNING, RunState.CANCELLING)),
-                queued=len(image.queue),
-                waiting=len(image.in_state(RunState.WAITING)),
-            )
+            raise self._busy()
         self.closing = command
-        for run in list(image.runs.values()):
-            if RUN_DECIDE[run.state][RunInput.CANCEL] is not Ruling.IGNORE:
-                self._end_on_request(run, RunInput.CANCEL, "run_cancelled", "session closed")
+        self._cancel_all("session closed")
         self._close_when_done()
         return True
 
@@ -270,18 +287,8 @@ class SessionMachine(RunDecisions):
             )
         return min([before, *(run.seq for run in image.runs.values())])
 
-    def _lift_quarantine(self, command: commands.LiftQuarantine) -> bool:
-        image = self.image
-        before, outcome, reason = image.state_before, image.outcome, image.reason_before
-        if not self._change(SessionInput.LIFT):
-            return False
-        if before is SessionState.PAUSED:
-            self._record("session_paused", None, {})
-        elif before is SessionState.CLOSED:
-            self._record_closed(outcome or "completed", reason)
-        return True
 
-
+_CONFIGURED = ("slots", "tags", "metadata", "summary", "expire_after_seconds", "node_tags")
 _SUBMIT_DEFAULTS = tuple(
     (field.name, field.default)
     for field in attrs.fields(commands.Submit)
@@ -294,10 +301,13 @@ _HANDLERS: dict[type, Any] = {
     commands.Submit: SessionMachine._submit,
     commands.Cancel: SessionMachine._cancel,
     commands.AnswerRun: SessionMachine._answer,
-    commands.AppendEvent: SessionMachine._append,
+    commands.Steer: SessionMachine._steer,
+    commands.AppendEvents: SessionMachine._append,
     commands.Pause: SessionMachine._pause,
     commands.Resume: SessionMachine._resume,
     commands.Close: SessionMachine._close,
     commands.Reopen: SessionMachine._reopen,
     commands.GetStatus: SessionMachine._status,
+    commands.SoftDelete: SessionMachine._soft_delete,
+    commands.RestoreSession: SessionMachine._restore,
 }

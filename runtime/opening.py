@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import random
 import socket
 import time
 import traceback
@@ -14,22 +16,31 @@ from typing import TYPE_CHECKING, Any
 import structlog
 import trio
 
+from .arguments import PAGE_EVENTS_MAX, check_count, check_node_tags, check_seconds
 from .errors import InvalidArgument
 from .identifiers import check_name
 from .limits import SupervisorLimits
 from .permits import RunPermits
-from .reading import SessionLog, SessionReader
+from .placement import words_of
+from .ports import nodes_reader
+from .queries import Queries
+from .reading import SessionLog, SessionReader, has_left
 from .recent_runs import RecentRuns
-from .supervisor import Supervisor, has_left
+from .removal import listed
+from .retention import RetentionPolicy
+from .retention_pass import RetentionPass, Sizes, keep_applying
+from .supervisor import Supervisor
 from .tail import TailCache
 from .turns import Environment
 from .watchdog import Watchdog
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from .agents import Agent, Agents
+    from .placement import NodeInfo, UnheldSession
     from .ports import Store
+    from .retention_pass import RetentionReport
     from .sessions import SessionInfo
 
 logger = structlog.get_logger("moorage")
@@ -58,13 +69,32 @@ def _by_name(agents: Agents) -> dict[str | None, Agent]:
     return named
 
 
+def _check_surroundings(store: Store) -> None:
+    """The two mistakes of a first try, which would be told from deep inside otherwise."""
+    if not trio.lowlevel.in_trio_run():
+        raise RuntimeError(
+            "open_supervisor needs trio: start the program with trio.run(main), or from asyncio "
+            "and threads run that in a thread of its own"
+        )
+    if not hasattr(store, "opened"):
+        raise InvalidArgument(
+            f"store must be a store, such as JournalStore({os.fspath(store)!r}), not a path"
+            if isinstance(store, (str, os.PathLike))
+            else f"store must be a store, such as JournalStore or MemoryStore, not {store!r}"
+        )
+
+
 @asynccontextmanager
 async def open_supervisor(
     store: Store,
     agent: Agents,
     *,
     limits: SupervisorLimits | None = None,
+    node_tags: dict[str, str] | None = None,
     time_ns: Callable[[], int] = time.time_ns,
+    retention: RetentionPolicy | None = None,
+    retention_interval_seconds: float = 3_600.0,
+    on_retention: Callable[[RetentionReport], Awaitable[object]] | None = None,
 ) -> AsyncIterator[Supervisor]:
     """Open a store and serve its sessions: ``async with open_supervisor(...) as supervisor``.
 
@@ -72,31 +102,42 @@ async def open_supervisor(
     one, serves runs without a name). Sessions with unfinished runs are recovered at once. Leaving
     the block drains for ``limits.drain_seconds``, leaving it by an exception interrupts what runs;
     both return only when every task, thread and child process has ended, and the exception is
-    raised as it is. ``time_ns`` gives wall-clock time; trio's clock drives all timers.
+    raised as it is. Where nodes share the store, this one takes sessions whose runs name its agents
+    and whose ``node_tags`` are all among its own. ``time_ns`` gives wall-clock time; trio's clock
+    drives all timers.
+
+    A ``retention`` policy is applied after the recovery and about every
+    ``retention_interval_seconds`` from then on; ``on_retention`` is given each pass's report.
 
     Raises SessionHeld if another process has the store, CorruptLog and StoreFailed if it cannot
-    be opened, InvalidArgument.
+    be opened, InvalidArgument, and RuntimeError outside of trio.
     """
+    _check_surroundings(store)
+    keep_retention = _retention(retention, retention_interval_seconds, on_retention)
     limits = SupervisorLimits() if limits is None else limits
     agents = _by_name(agent)
-    tail = TailCache(limits.tail_cache_bytes_max)
-    recent = RecentRuns(limits.outcome_cache_bytes_max)
-    log = SessionLog(store, tail, recent, store.save_cursor)
-    environment = Environment(
-        store=store,
-        limits=limits,
-        agents=agents.get,
-        permits=RunPermits(limits.runs_running_max),
-        tail=tail,
-        recent=log.recent,
-        time_ns=time_ns,
-    )
+    holder: list[Supervisor] = []
+    offer = words_of(check_node_tags(node_tags) or {}, (name or "" for name in agents))
+    log, environment = _surroundings(store, limits, agents, time_ns, holder, offer)
+    async with _opened(store, environment, log, agents, holder, keep_retention) as supervisor:
+        yield supervisor
+
+
+@asynccontextmanager
+async def _opened(
+    store: Store,
+    environment: Environment,
+    log: SessionLog,
+    agents: dict[str | None, Agent],
+    holder: list[Supervisor],
+    keep_retention: Callable[[Supervisor], Awaitable[object]] | None,
+) -> AsyncIterator[Supervisor]:
+    """The supervisor, which ``holder`` has while it is there."""
     raised: BaseException | None = None
     ended_by_us = False
-    holder: list[Supervisor] = []
 
-    async def deliver(session_id: str, command: Any) -> Any:
-        return await holder[0].deliver(session_id, command)
+    async def deliver(session_id: str, command: Any, letter: str | None = None) -> Any:
+        return await holder[0].deliver(session_id, command, letter)
 
     owner = f"pid {os.getpid()} on {socket.gethostname()}"
     try:
@@ -104,7 +145,7 @@ async def open_supervisor(
             try:
                 async with trio.open_nursery() as services:
                     supervisor: Supervisor = await services.start(
-                        _supervise, partial(Supervisor, environment, log, agents)
+                        _supervise, partial(Supervisor, environment, log, agents), keep_retention
                     )
                     holder.append(supervisor)
                     watchdog = _watch(supervisor)
@@ -112,7 +153,9 @@ async def open_supervisor(
                         try:
                             yield supervisor
                         except BaseException as error:
+                            log.process.end_fork(error)
                             raised, ended_by_us = error, services.cancel_scope.cancel_called
+                        log.process.end_fork()
                         await _leave(supervisor, interrupt=raised is not None)
                     finally:
                         log.left = True
@@ -129,8 +172,58 @@ async def open_supervisor(
         raise raised
 
 
+def _surroundings(
+    store: Store,
+    limits: SupervisorLimits,
+    agents: Mapping[str | None, Agent],
+    time_ns: Callable[[], int],
+    holder: list[Supervisor],
+    offer: frozenset[str],
+) -> tuple[SessionLog, Environment]:
+    """What the supervisor, which ``holder`` will have, works with."""
+    tail = TailCache(limits.tail_cache_bytes_max)
+    recent = RecentRuns(limits.outcome_cache_bytes_max)
+    log = SessionLog(store, tail, recent, store.save_cursor)
+    environment = Environment(
+        store=store,
+        limits=limits,
+        agents=agents.get,
+        permits=RunPermits(limits.runs_running_max),
+        tail=tail,
+        recent=recent,
+        time_ns=time_ns,
+        session_of=lambda session_id: holder[0].handle(session_id),
+        offer=None if store.lease_seconds is None else offer,
+    )
+    return log, environment
+
+
+def _retention(
+    policy: RetentionPolicy | None,
+    interval_seconds: float,
+    told: Callable[[RetentionReport], Awaitable[object]] | None,
+) -> Callable[[Supervisor], Awaitable[None]] | None:
+    """What keeps applying the policy. Raises InvalidArgument."""
+    if policy is None:
+        return None
+    if not isinstance(policy, RetentionPolicy):
+        raise InvalidArgument(f"retention must be a RetentionPolicy, not {policy!r}")
+    seconds = check_seconds("retention_interval_seconds", interval_seconds, minimum=0.001)
+    if seconds is None:
+        raise InvalidArgument("retention_interval_seconds must be a number of seconds, not none")
+
+    async def keep(supervisor: Supervisor) -> None:
+        await supervisor.wait_recovered()
+        apply = partial(supervisor.apply_retention, policy)
+        await keep_applying(apply, seconds, told, random.random)
+
+    return keep
+
+
 async def _supervise(
-    make: Callable[[trio.Nursery], Supervisor], task_status: trio.TaskStatus[Supervisor]
+    make: Callable[[trio.Nursery], Supervisor],
+    keep_retention: Callable[[Supervisor], Awaitable[None]] | None,
+    task_status: trio.TaskStatus[Supervisor],
 ) -> None:
     """Workers live in a nursery of their own: ending them all does not end the block, and what
     cancels the block does not end them before they were drained."""
@@ -138,8 +231,11 @@ async def _supervise(
         async with trio.open_nursery() as workers:
             supervisor = make(workers)
             workers.start_soon(supervisor.residents.passivate_idle)
+            workers.start_soon(supervisor.residents.wake_in_time)
             workers.start_soon(supervisor.leases.keep)
             workers.start_soon(supervisor.recover)
+            if keep_retention is not None:
+                workers.start_soon(keep_retention, supervisor)
             task_status.started(supervisor)
             try:
                 await supervisor.left.wait()
@@ -193,7 +289,7 @@ async def _leave(supervisor: Supervisor, *, interrupt: bool) -> None:
             await supervisor.residents.leave_all(has_left())
 
 
-class Reader:
+class Reader(Queries):
     """From ``open_reader``: reads a store without owning it."""
 
     def __init__(self, log: SessionLog, limits: SupervisorLimits) -> None:
@@ -205,10 +301,40 @@ class Reader:
         return SessionReader(self._log, check_name("session id", session_id), self._limits)
 
     def sessions(
-        self, *, prefix: str = "", tags: dict[str, str] | None = None
+        self,
+        *,
+        prefix: str = "",
+        tags: dict[str, str] | None = None,
+        include_deleted: bool = False,
     ) -> AsyncIterator[SessionInfo]:
-        """Every session's info, the newest change first."""
-        return self._log.store.sessions(prefix=prefix, tags=tags)
+        """Every session's info, the newest change first; without those that are softly deleted
+        unless ``include_deleted``."""
+        return listed(self._log.store.sessions(prefix=prefix, tags=tags), deleted=include_deleted)
+
+    async def preview_retention(
+        self, policy: RetentionPolicy, *, time_ns: Callable[[], int] = time.time_ns
+    ) -> RetentionReport:
+        """What ``apply_retention(policy, dry_run=True)`` would report, beside a live owner too."""
+        work = RetentionPass(
+            self._log.store,
+            None,
+            time_ns=time_ns,
+            sizes=Sizes(),
+            sessions_per_second=math.inf,
+            sessions_at_once=1,
+        )
+        return await work.apply(policy, dry_run=True)
+
+    async def nodes(self) -> Sequence[NodeInfo]:
+        """The nodes that share the store. Raises StoreFailed, and InvalidArgument for a store that
+        has one process at a time."""
+        return await nodes_reader(self._log.store).nodes()
+
+    async def unserved(self, *, limit: int = 100) -> Sequence[UnheldSession]:
+        """Sessions that wait for a node which offers what they demand, the longest waiting first.
+        Raises as ``nodes`` does."""
+        check_count("limit", limit, minimum=1, maximum=PAGE_EVENTS_MAX)
+        return await nodes_reader(self._log.store).unserved(limit)
 
     def statistics(self) -> Any:
         """The store's own."""

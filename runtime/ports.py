@@ -12,88 +12,46 @@ latest snapshot and the named cursors. Its promises, which ``moorage.stores.conf
 5. Failures are told apart: StoreFailed(written=False) left nothing behind and the same append may
    be tried again; StoreFailed(written=None) is of unknown outcome; poisoned=True means that every
    write fails from now on while reading goes on.
-6. What makes no sense (a seq below 0, a page of no events), or what the store cannot hold (a time
+6. A command that ``hand_over`` brings to another process is done once, whoever dies on the way: it
+   comes with a letter, and ``append`` keeps the answer to the letter with what the command caused.
+   A letter has one answer; it is delivered again, to whoever owns the session then, until it has.
+7. What makes no sense (a seq below 0, a page of no events), or what the store cannot hold (a time
    beyond 64 bits, an id that is no text), raises InvalidArgument and changes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
-import attrs
-
-from .commands import Answer, Command
-from .events import Event
-from .sessions import SessionInfo
+from .errors import InvalidArgument
+from .stored import Answered as Answered  # noqa: TC001
+from .stored import Claim as Claim  # noqa: TC001
+from .stored import Page as Page  # noqa: TC001
+from .stored import Record as Record  # noqa: TC001
+from .stored import Snapshot as Snapshot  # noqa: TC001
+from .stored import StoredRun as StoredRun  # noqa: TC001
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
-Deliver = Callable[[str, Command], Awaitable[Answer]]
-"""The owner's door: (session_id, command) -> answer; raises MoorageError as a refusal."""
+    from .commands import Answer, Command
+    from .placement import NodeInfo, NodeState, UnheldSession
+    from .sessions import SessionInfo
 
 
-class Record(NamedTuple):
-    """An event on its way into a store. Its seq is given by its place in the batch.
+class Deliver(Protocol):
+    """The owner's door: (session_id, command) -> answer; raises MoorageError as a refusal.
 
-    ``body`` is the whole event as codec.encode_event made it; the other fields repeat what a
-    store indexes. ``key`` is the idempotency key of a run_submitted event.
+    A store that brings commands from one process to another gives each a ``letter``, which is its
+    name in the store. The answer may have been kept with an append by the time it is returned.
+    SessionHeld, and AdmissionClosed with the reason ``closed``, are no refusals of a letter: this
+    process has not done it, and it is brought to whoever has the session next.
     """
 
-    time_ns: int
-    type: str
-    run_id: str | None
-    body: bytes
-    key: str | None = None
-
-
-@attrs.frozen
-class Snapshot:
-    """A machine's state after event ``seq``, encoded by codec.encode_state."""
-
-    seq: int
-    body: bytes
-
-
-@attrs.frozen
-class Claim:
-    """Ownership of one session. ``head_seq`` is its last seq at the moment of the claim (that of
-    the tombstone after a delete, 0 if it never existed) and ``info`` is None if it does not exist.
-    """
-
-    session_id: str
-    epoch: int
-    head_seq: int
-    oldest_seq: int
-    info: SessionInfo | None
-    snapshot: Snapshot | None
-
-
-@attrs.frozen
-class Page:
-    """Events read in one go, ascending.
-
-    Forwards, continue with ``after=scanned_to``; backwards, with ``before=scanned_to``. A page may
-    be empty and yet have scanned a part; everything has been read when ``scanned_to`` reaches
-    ``head_seq`` (backwards: ``oldest_seq``). ``closed`` says whether the session was closed then.
-    """
-
-    events: list[Event]
-    scanned_to: int
-    head_seq: int
-    oldest_seq: int
-    closed: bool
-
-
-@attrs.frozen
-class StoredRun:
-    """A run's request and its end, read when the session's head was ``head_seq``; ``ended`` is
-    None while it is unfinished."""
-
-    submitted: Event
-    ended: Event | None
-    head_seq: int
+    def __call__(
+        self, session_id: str, command: Command, letter: str | None = None, /
+    ) -> Awaitable[Answer]: ...
 
 
 class StoreReader(Protocol):
@@ -162,9 +120,49 @@ class StoreReader(Protocol):
         """The seq last stored under the name, or None."""
         ...
 
+    async def cursors(self, session_id: str) -> dict[str, int]:
+        """Every named cursor of the session with its seq; empty if there is no such session."""
+        ...
+
+    def tombstones(self) -> AsyncIterator[tuple[str, int]]:
+        """Every session that was deleted and is not there again, as of the call, with its last
+        seq, in any order."""
+        ...
+
     def statistics(self) -> Any:
         """A frozen attrs object with counts and sizes. If there is ``waiting`` among them, it is
         the number of tasks that wait for news."""
+        ...
+
+
+class SizedReader(StoreReader, Protocol):
+    """A reader that may say how large a session is, for less than it costs to read it. Stores need
+    not; who wants to know then reads."""
+
+    async def session_bytes(self, session_id: str) -> int:
+        """The bytes of all bodies of the session's events, as ``append`` got them. Raises
+        UnknownSession."""
+        ...
+
+
+class OrderedReader(Protocol):
+    """What a StoreReader may offer besides: sessions in an order, from a point on, without reading
+    the infos of all others. Where it is missing, queries list every session for each page."""
+
+    async def session_page(
+        self,
+        *,
+        order: Literal["id", "modified"],
+        descending: bool,
+        after: tuple[Any, ...] | None,
+        prefix: str,
+        limit: int,
+    ) -> Sequence[SessionInfo]:
+        """The first ``limit`` sessions behind ``after`` whose ids begin with ``prefix``.
+
+        The order is that of the tuples (id,) or (modified_at_ns, id), which ``after`` is one of;
+        ids compare by code points. No sessions, and nothing less, means that there are no more.
+        """
         ...
 
 
@@ -220,7 +218,7 @@ class Store(StoreReader, Protocol):
 
         ``info`` None keeps the old one; head_seq and modified_at_ns in it are the store's to set.
         The first append of a session brings an info. Raises StaleOwner, StoreFailed and
-        InvalidArgument.
+        InvalidArgument. See LetterStore for stores whose commands come with letters.
         """
         ...
 
@@ -245,3 +243,91 @@ class Store(StoreReader, Protocol):
         """Bring a command to whoever owns the session and return the answer, or raise the
         MoorageError that it was refused with."""
         ...
+
+
+class LetterStore(Store, Protocol):
+    """A store that delivers commands with letters, and so takes their answers."""
+
+    async def append(
+        self,
+        claim: Claim,
+        *,
+        expected_seq: int,
+        records: Sequence[Record],
+        info: SessionInfo | None = None,
+        answered: Sequence[Answered] = (),
+    ) -> None:
+        """As above, and in the same write the answers to these letters, all that were delivered to
+        this process. StoreFailed(written=False), with nothing kept, if one of them has an answer
+        already; it may also be for one that another process has taken meanwhile. Then what it asks
+        for is not done here.
+        """
+        ...
+
+    async def delete(self, claim: Claim, *, answered: Sequence[Answered] = ()) -> None:
+        """As above, with answers as in ``append``."""
+        ...
+
+
+class NodesReader(StoreReader, Protocol):
+    """What a SharedStore and its readers tell of the nodes."""
+
+    async def nodes(self) -> Sequence[NodeInfo]:
+        """All that the store knows of, in the order in which they came. One that closed is gone,
+        one that died stays for a day at least."""
+        ...
+
+    async def unserved(self, limit: int) -> Sequence[UnheldSession]:
+        """Up to ``limit`` sessions that need a worker, that no live owner has, and that no live
+        node can serve, those that wait longest first."""
+        ...
+
+
+class SharedStore(Store, NodesReader, Protocol):
+    """A store whose claims are leases, so that several supervisors, its nodes, share the sessions.
+
+    A node can serve a session if it offers all that the session demands (SessionInfo.demands) and
+    all that a command for it does (``commands.demands_of``). ``hand_over`` brings a command for a
+    session that nobody has to the ``deliver`` of a node that can serve it: to this one rather than
+    to another, and to this one too if no live node can. A node that has announced nothing serves
+    whatever it is given, and is given nothing by others.
+    """
+
+    async def announce(self, state: NodeState) -> Mapping[str, NodeState]:
+        """Tell the others what this node offers and how busy it is, for as long as a lease.
+
+        Returns what all live nodes announced, by their ids, with this one's own as the first.
+        """
+        ...
+
+    async def unheld(
+        self, limit: int, *, offer: frozenset[str] | None = None
+    ) -> Sequence[UnheldSession]:
+        """Up to ``limit`` sessions that need a worker (SessionInfo.needs_worker), that no live
+        owner has and whose demands are all in ``offer`` (None: whatever they are), those that
+        wait longest first."""
+        ...
+
+    async def tell_unheld(self) -> None:
+        """Have ``wait_unheld`` return on the other nodes: there are sessions to take."""
+        ...
+
+    async def wait_unheld(self) -> None:
+        """Return when there may be sessions to take: soon after another node has called
+        ``tell_unheld``, or has closed and left sessions that need a worker. A hint only, which may
+        come for nothing and may get lost; one that came since the last call counts."""
+        ...
+
+
+def nodes_reader(store: StoreReader) -> NodesReader:
+    """The store, or reader of one, as one of nodes. Raises InvalidArgument if it has none."""
+    if not hasattr(store, "nodes"):
+        raise InvalidArgument(
+            f"a {type(store).__name__} has no nodes: it belongs to one process at a time"
+        )
+    return cast("NodesReader", store)
+
+
+def shared(store: Store) -> SharedStore | None:
+    """The store as one that nodes share, None if it has one process at a time."""
+    return None if store.lease_seconds is None else cast("SharedStore", store)

@@ -18,7 +18,9 @@ from .arguments import (
     check_seconds,
     check_types,
 )
+from .conversation import ConversationReading
 from .errors import (
+    AdmissionClosed,
     CursorHeld,
     InvalidArgument,
     SessionQuarantined,
@@ -28,6 +30,7 @@ from .errors import (
 )
 from .identifiers import check_name
 from .machine import SessionMachine
+from .own_process import OwnProcess
 from .recall import recall_session
 from .runs import outcome_of
 from .sessions import SessionState
@@ -48,8 +51,14 @@ HOPE_SECONDS = 10
 """After which who waits for a run looks again whether it can still end."""
 
 
+def has_left() -> AdmissionClosed:
+    """What every ask of a supervisor is refused with from its leaving on."""
+    return AdmissionClosed("the supervisor", reason="closed")
+
+
 class SessionLog:
-    """The log as readers see it. ``failure`` and ``left`` end what follows it live."""
+    """The log as readers see it. ``failure`` and ``left`` end what follows it live. ``store`` and
+    ``recent`` raise WrongProcess in a process that was forked off later."""
 
     def __init__(
         self,
@@ -58,14 +67,27 @@ class SessionLog:
         recent: RecentRuns,
         save_cursor: Callable[[str, str, int], Awaitable[None]] | None = None,
     ) -> None:
-        self.store = store
+        self.process = OwnProcess()
         self.tail = tail
-        self.recent = recent
+        self._store = store
+        self._recent = recent
         self.failure: StoreFailed | None = None
         self.left = False
+        self.copying: set[str] = set()
+        """Ids of sessions that are being made out of others."""
         self._save_cursor = save_cursor
         self._held: set[tuple[str, str]] = set()
         self._waiting: dict[str, set[trio.CancelScope]] = {}
+
+    @property
+    def store(self) -> StoreReader:
+        self.process.check()
+        return self._store
+
+    @property
+    def recent(self) -> RecentRuns:
+        self.process.check()
+        return self._recent
 
     async def wait_news(self, session_id: str, *, after: int, run_id: str | None = None) -> None:
         """The store's ``wait_news``, which returns on ``wake`` as well."""
@@ -105,7 +127,7 @@ class SessionLog:
         await self._save_cursor(session_id, name, seq)
 
 
-class SessionReader:
+class SessionReader(ConversationReading):
     """One session, read-only. Methods raise UnknownSession if it does not exist, StoreFailed and
     CorruptLog if it cannot be read."""
 
@@ -230,7 +252,7 @@ class SessionReader:
         ``after=error.oldest_seq - 1`` starts with what is left, also under the same name.
         """
         if after != "head":
-            check_count("after", after, minimum=0, maximum=2**63)
+            check_count("after", after, minimum=0, maximum=2**63, also="'head'")
         if name is not None:
             check_name("cursor name", name)
         if run_id is not None:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import attrs
 
 from .codec import decode_struct
-from .errors import CorruptLog, CursorExpired
+from .errors import CorruptLog, CursorExpired, StoreFailed
 from .events import STATE_TYPES
 from .image import SessionImage
 from .ports import Snapshot
-from .sessions import SessionInfo
+from .sessions import SEALED, SessionInfo
 
 if TYPE_CHECKING:
     from .events import Event
@@ -28,6 +28,17 @@ class Recalled:
     info: SessionInfo | None
     snapshot: Snapshot | None
     image: SessionImage
+
+
+def without_runs(info: SessionInfo) -> SessionImage:
+    """An image that has all that the info has: of runs, no more than their counts."""
+    image = SessionImage(info.id, head_seq=info.head_seq, state=info.state)
+    image.slots, image.tags, image.metadata = info.slots, info.tags, info.metadata
+    image.summary, image.created_at_ns = info.summary, info.created_at_ns
+    image.outcome, image.reason, image.closed_at_ns = info.outcome, info.reason, info.closed_at_ns
+    image.deleted_at_ns, image.expire_after_seconds = info.deleted_at_ns, info.expire_after_seconds
+    image.counts, image.node_tags = dict(info.runs), info.node_tags
+    return image
 
 
 async def recall_session(
@@ -55,10 +66,12 @@ async def recall(
 ) -> SessionImage:
     """The image as of ``head_seq``; ``info`` None means that the session does not exist.
 
-    Raises CorruptLog if the log cannot be replayed, and what reading raises.
+    Raises CorruptLog if the log cannot be replayed, StoreFailed if it is encrypted and ``store``
+    has no keys, and what reading raises.
     """
     image = SessionImage(session_id)
     if info is not None:
+        check_readable(info)
         if snapshot is not None:
             image = _decode(snapshot, session_id)
         after = snapshot.seq if snapshot is not None else 0
@@ -83,6 +96,16 @@ async def recall(
     # a reader may have been given a snapshot newer than the info that it read before
     image.head_seq = max(image.head_seq, head_seq)
     return image
+
+
+def check_readable(info: SessionInfo) -> None:
+    """Raise StoreFailed if the session is encrypted and ``info`` was read without its keys."""
+    if SEALED in info.metadata:
+        raise StoreFailed(
+            f"session {info.id!r} is encrypted: open the store with its keys "
+            "(moorage --keys FILE, or moorage.stores.encryption.EncryptedStore)",
+            written=False,
+        )
 
 
 def _apply(image: SessionImage, event: Event) -> None:

@@ -16,11 +16,13 @@ import attrs
 import trio
 
 from .codec import decode_event
+from .events import RUN_TERMINAL_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from .events import Event
+    from .turns import Batch
 
 Tasks = dict[trio.lowlevel.Task, None]
 
@@ -56,6 +58,15 @@ class RecentRuns:
         """The session was trimmed or deleted: let the log say what is left."""
         for key in [key for key in self._ended if key[0] == session_id]:
             self._bytes -= len(self._ended.pop(key)[1])
+
+    def note(self, session_id: str, batch: Batch) -> None:
+        """Tell what a durable batch made of runs."""
+        for event in batch.events:
+            if event.type == "run_submitted":
+                self.accepted(session_id, event.run_id or "")
+            elif event.type in RUN_TERMINAL_TYPES:
+                body = batch.records[event.seq - batch.first_seq].body
+                self.ended(session_id, event.run_id or "", event.seq, body)
 
     def accepted(self, session_id: str, run_id: str) -> None:
         """run_submitted is durable."""

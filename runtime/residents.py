@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import copy
 import traceback
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import attrs
 import structlog
 import trio
 
 from . import commands
+from .current import run_in_context
 from .errors import (
     CorruptLog,
     MoorageError,
@@ -24,11 +27,14 @@ from .errors import (
     UnknownSession,
 )
 from .events import Event
-from .image import SessionImage
-from .inbox import Ask, Inbox
+from .inbox import Ask
+from .letters import delete_answering
+from .recall import without_runs
+from .resident import Resident
 from .restarts import RestartIntensity
 from .steps import Step
-from .turns import Batch, Environment, Leave
+from .turns import Batch, Environment, Leave, Timers
+from .unserved import check_unchanged
 from .worker import Worker
 
 if TYPE_CHECKING:
@@ -43,25 +49,11 @@ STORE_RETRY_SECONDS = 0.5
 """Pause before a session is opened again after a write of unknown outcome."""
 
 
-class Resident:
-    """One session in memory: its inbox, which outlives its workers, and the worker of now, whose
-    keeper it is."""
+@attrs.frozen(eq=False)
+class Alarm:
+    """A session is to be woken; another alarm for it puts this one out of use."""
 
-    __slots__ = ("_residents", "idle_since", "inbox", "session_id", "start_soon", "worker")
-
-    def __init__(self, session_id: str, residents: Residents) -> None:
-        self.session_id = session_id
-        self.inbox = Inbox(residents.limits.inbox_commands_max)
-        self.worker: Worker | None = None
-        self.idle_since: float | None = None
-        self.start_soon = residents.start_soon
-        self._residents = residents
-
-    def note_idle(self, idle: bool) -> None:
-        self._residents.note_idle(self, idle)
-
-    def note_failed(self, error: BaseException) -> None:
-        self._residents.note_failed(self, error)
+    session_id: str
 
 
 class Residents:
@@ -73,18 +65,24 @@ class Residents:
         nursery: trio.Nursery,
         on_store_failed: Callable[[StoreFailed], None],
         on_quarantined: Callable[[str], None],
+        on_handed_on: Callable[[], None],
     ) -> None:
         self._env = environment
         self.limits = environment.limits
         self.start_soon = nursery.start_soon
         self._on_store_failed = on_store_failed
         self._on_quarantined = on_quarantined
+        self.note_handed_on = on_handed_on
         self._by_id: dict[str, Resident] = {}
         self._idle: dict[Resident, None] = {}
         """Idle residents, the longest idle first."""
         self._room = trio.lowlevel.ParkingLot()
         self._idle_news = trio.lowlevel.ParkingLot()
         self._closed: MoorageError | None = None
+        self._alarms = Timers()
+        self._alarm_of: dict[str, Alarm] = {}
+        """When sessions that are out of memory have to be back, at the latest."""
+        self._alarm_news = trio.lowlevel.ParkingLot()
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -101,22 +99,29 @@ class Residents:
     def all(self) -> list[Resident]:
         return list(self._by_id.values())
 
-    async def deliver(self, session_id: str, command: Command) -> Answer:
+    async def deliver(self, session_id: str, command: Command, letter: str | None = None) -> Answer:
         """Bring a command to the session's worker, spawning one if need be."""
         resident = self._by_id.get(session_id)
         if resident is None:
             if len(self._by_id) >= self.limits.sessions_resident_max:
                 await self._wait_for_room()
             resident = self._by_id.get(session_id) or self._spawn(session_id)
-        return await resident.inbox.ask(command)
+        return await resident.inbox.ask(command, letter)
 
     def _spawn(self, session_id: str) -> Resident:
         if self._closed is not None:
             raise copy.copy(self._closed)
         resident = Resident(session_id, self)
+        self._alarm_of.pop(session_id, None)
         self.start_soon(self._serve, resident, name=f"moorage session {session_id}")
         self._by_id[session_id] = resident
         return resident
+
+    def dismiss(self, session_id: str) -> None:
+        """Send a session out of memory at once if it has nothing to do."""
+        resident = self._by_id.get(session_id)
+        if resident is not None:
+            resident.inbox.put(Leave())
 
     async def wake(self, session_id: str) -> None:
         """Give a session that has work a worker, waiting for room."""
@@ -165,12 +170,31 @@ class Residents:
             else:
                 await trio.sleep_until(due)
 
+    def _wake_later(self, session_id: str, time: float) -> None:
+        alarm = self._alarm_of[session_id] = Alarm(session_id)
+        self._alarms.keep_now_and_then(self._is_set)
+        self._alarms.arm(time - trio.current_time(), alarm)
+        self._alarm_news.unpark_all()
+
+    def _is_set(self, alarm: Alarm) -> bool:
+        return self._alarm_of.get(alarm.session_id) is alarm
+
+    async def wake_in_time(self) -> None:
+        """Give sessions a worker when a wait in them is over; runs until cancelled."""
+        while True:
+            for alarm in self._alarms.due():
+                if self._is_set(alarm):
+                    await self.wake(alarm.session_id)
+            with trio.move_on_at(self._alarms.next_at()):
+                await self._alarm_news.park()
+
     # ---- supervision ----
 
     async def _serve(self, resident: Resident) -> None:
         """Keep a worker for the session until it leaves or is given up."""
         intensity = RestartIntensity(self.limits.restarts_max, self.limits.restart_period_seconds)
         failures = 0
+        run_in_context.set(None)  # whose agent has asked for the session is not this task's matter
         try:
             while True:
                 pause = await self._serve_once(resident, intensity)
@@ -189,6 +213,8 @@ class Residents:
         finally:
             if self._by_id.get(resident.session_id) is resident:
                 del self._by_id[resident.session_id]
+                if resident.due_at is not None and self._closed is None:
+                    self._wake_later(resident.session_id, resident.due_at)
             self._room.unpark_all()
             error = self._closed or StoreFailed(
                 f"the worker of session {resident.session_id!r} is gone", written=False
@@ -197,6 +223,7 @@ class Residents:
 
     async def _serve_once(self, resident: Resident, intensity: RestartIntensity) -> float | None:
         """One worker's life. Returns the pause before the next one's, None if there is none."""
+        resident.due_at = None
         worker = resident.worker = Worker(resident.session_id, resident.inbox, self._env, resident)
         try:
             await worker.run()
@@ -208,7 +235,9 @@ class Residents:
             return intensity.record(trio.current_time()) or STORE_RETRY_SECONDS
         except (SessionHeld, UnknownSession, CorruptLog) as error:
             # nothing to serve here; damage to one session's log is no matter of the others
-            logger.error("session_not_served", session_id=resident.session_id, reason=str(error))
+            # another node was faster: who asks is told, or asks that one
+            tell = logger.debug if isinstance(error, SessionHeld) else logger.error
+            tell("session_not_served", session_id=resident.session_id, reason=str(error))
             resident.inbox.refuse_all(error)
             return None
         except StoreFailed as error:
@@ -249,25 +278,35 @@ class Residents:
     async def _answer_for_quarantined(self, resident: Resident, error: SessionQuarantined) -> None:
         """A quarantined session can be opened, to be read, and deleted; all else is refused."""
         self._on_quarantined(resident.session_id)
-        plain = commands.OpenSession()
+        plain = [
+            commands.OpenSession(mode=mode, include_deleted=look)
+            for mode in ("open_or_create", "resume")
+            for look in (False, True)
+        ]
         for item in resident.inbox.take_all():
             if not isinstance(item, Ask) or not resident.inbox.take(item):
                 continue
-            if item.command in (plain, commands.OpenSession(mode="resume")):
+            if item.command in plain:
                 item.answer(False)
-            elif isinstance(item.command, commands.DeleteSession):
-                await self._delete_quarantined(resident.session_id, item)
+            elif isinstance(item.command, (commands.DeleteSession, commands.DeleteUnchanged)):
+                await self._delete_quarantined(resident.session_id, item, item.command)
             else:
                 item.refuse(SessionQuarantined(error.session_id, reason=error.reason))
 
-    async def _delete_quarantined(self, session_id: str, ask: Ask) -> None:
+    async def _delete_quarantined(
+        self, session_id: str, ask: Ask, command: commands.DeleteSession | commands.DeleteUnchanged
+    ) -> None:
         """Without the machine, which may be what crashes."""
-        store = self._env.store
+        store, claim = self._env.store, None
         try:
             claim = await store.claim(session_id)
-            await store.delete(claim)
+            check_unchanged(claim, command)
+            await delete_answering(store, claim, ask, claim.info is not None)
         except MoorageError as error:
             ask.refuse(error)
+            if claim is not None:  # nobody here renews it
+                with suppress(StoreFailed):
+                    await store.release(claim)
         except BaseException:
             ask.refuse(StoreFailed(f"session {session_id!r} may or may not be deleted"))
             raise
@@ -302,10 +341,7 @@ class Residents:
         info = await store.info(session_id)
         if info is None:
             raise UnknownSession(session_id)
-        image = SessionImage(session_id, head_seq=info.head_seq, state=info.state)
-        image.slots, image.tags, image.metadata = info.slots, info.tags, info.metadata
-        image.summary, image.created_at_ns = info.summary, info.created_at_ns
-        image.counts = dict(info.runs)
+        image = without_runs(info)
         event = Event(
             session_id,
             info.head_seq + 1,
@@ -322,6 +358,11 @@ class Residents:
         logger.error("session_quarantined", session_id=session_id, reason=reason)
 
     # ---- the end ----
+
+    def send_away_idle(self) -> None:
+        """Have everybody leave who has nothing to do here, now."""
+        for resident in self.all():
+            self._ask_to_leave(resident)
 
     async def leave_all(self, error: MoorageError) -> None:
         """Admit nobody any more, send everybody away, and return when all are gone."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .events import Event
-from .runs import RunState
+from .runs import RunState, added_usage
 from .sessions import SessionState
-from .steps import ArmTimer, Effect, MachineFault, RunEndedSignal, StartRun, Step, StopRun
+from .steps import ArmTimer, Effect, MachineFault, StartRun, Step, StopRun
+from .talk_decisions import SECOND_NS, STEER_OF, TalkDecisions, run_event
 from .transitions import RUN_DECIDE, Ruling, RunInput
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from .commands import Answer, Close
     from .image import RunRecord, SessionImage
     from .limits import SupervisorLimits
+    from .steps import RunEndedSignal
 
-SECOND_NS = 1_000_000_000
 _NO_IDS: frozenset[str] = frozenset()
 _NOTHING: list[Any] = []
 """Stands where lists are between two steps; ``_begin`` puts new ones there."""
@@ -28,7 +29,7 @@ FINISHED_KEYS_MAX = 1_024
 """Keys of finished runs that are remembered, to bridge the time until a lookup sees them."""
 
 
-class RunDecisions:
+class RunDecisions(TalkDecisions):
     """One session's image, and the decisions about its runs.
 
     ``draining``, ``interrupting`` and ``closing`` are conditions of this process and not part of
@@ -128,6 +129,9 @@ class RunDecisions:
         ruling = RUN_DECIDE[run.state][input]
         if ruling is Ruling.IGNORE:
             return self._step()
+        if ruling is Ruling.BY_CAUSE or ruling == "run_completed":
+            # else it is not known whether they were brought in: better twice than not at all
+            self._take_steers(run, signal.untold)
         if ruling is Ruling.BY_CAUSE:
             self._finish(run, run.cause or "run_cancelled", error=run.problem, usage=signal.usage)
         elif ruling == "run_completed":
@@ -137,7 +141,9 @@ class RunDecisions:
         elif ruling == "run_waiting":
             elapsed = run.elapsed_ns + max(self._now - run.running_since_ns, 0)
             data = {"name": signal.name, "data": signal.output, "elapsed_ns": elapsed}
-            self._record(ruling, run.run_id, data)
+            used = {"usage": signal.usage} if signal.usage else {}
+            self._record(ruling, run.run_id, data | self._time_limit(signal) | used)
+            self._arm_answer_timer(run)
         else:
             self._interrupt(run, ruling, signal.usage)
         return self._step()
@@ -196,7 +202,7 @@ class RunDecisions:
             rulings = [(run, RUN_DECIDE[run.state][_interruption(run)]) for run in orphans]
             requeued = sum(ruling == "run_requeued" for _, ruling in rulings)
             data = {"requeued": requeued, "ended": len(orphans) - requeued}
-            if self.image.state is not SessionState.QUARANTINED:
+            if self.image.state in (SessionState.OPEN, SessionState.PAUSED):
                 self._record("session_recovered", None, data)
             for run, ruling in rulings:
                 if ruling is Ruling.BY_CAUSE:
@@ -206,6 +212,8 @@ class RunDecisions:
         for run in self.image.runs.values():
             if run.state is RunState.QUEUED and run.starts == 0:
                 self._arm_queue_timer(run)
+            elif run.state is RunState.WAITING:
+                self._arm_answer_timer(run)
         return self._step()
 
     # ---- ends ----
@@ -235,7 +243,8 @@ class RunDecisions:
 
     def _interrupt(self, run: RunRecord, ruling: str | Ruling, usage: Any) -> None:
         if ruling == "run_requeued":
-            self._record(ruling, run.run_id, {"attempt": run.attempt})
+            used = {"usage": usage} if usage else {}
+            self._record(ruling, run.run_id, {"attempt": run.attempt} | used)
         elif ruling == "run_interrupted":
             message = "the process stopped before the run ended"
             problem = {"code": "interrupted", "message": message, "retryable": True}
@@ -253,11 +262,14 @@ class RunDecisions:
             data["output"] = output
         else:
             data["error"] = error
-        if usage:
-            data["usage"] = usage
+        if total := added_usage(run.usage, usage):
+            data["usage"] = total
         event = self._record(type, run.run_id, data)
         if run.key is not None:
             self._remember_key(run.key, event.seq)
+        if STEER_OF in (run.metadata or ()):
+            self._remember_key(run.run_id, event.seq)
+        self._queue_steers(run)
         self._close_when_done()
 
     def _close_when_done(self) -> None:
@@ -297,10 +309,3 @@ def _interruption(run: RunRecord) -> RunInput:
     if run.on_interrupt == "requeue" and run.attempt < run.attempts_max:
         return RunInput.REQUEUE
     return RunInput.INTERRUPT
-
-
-def run_event(state: RunState | None, input: RunInput) -> str:
-    ruling = RUN_DECIDE[state][input]
-    if isinstance(ruling, Ruling):
-        raise MachineFault(f"{input} in state {state}: {ruling}")
-    return ruling

@@ -7,7 +7,14 @@ from typing import Any, Literal
 
 import attrs
 
-from .errors import RunCancelled, RunError, RunFailed, RunInterrupted, RunTimedOut
+from .errors import (
+    InvalidArgument,
+    RunCancelled,
+    RunError,
+    RunFailed,
+    RunInterrupted,
+    RunTimedOut,
+)
 from .events import Data, Event
 
 
@@ -48,7 +55,8 @@ OnInterrupt = Literal["fail", "requeue"]
 class RunRequest:
     """What an agent is asked to do. ``attempt`` counts starts from 1.
 
-    ``answers`` maps the names that the run parked under to the values it was answered with.
+    ``answers`` maps the names that the run parked or asked under to the values it was answered
+    with, in earlier attempts too.
     """
 
     input: Data
@@ -73,6 +81,55 @@ class RunProblem:
     details: Data = None
 
 
+@attrs.frozen
+class SteerOutcome:
+    """What became of a message to a running run when it was accepted.
+
+    ``steered``: the run's agent is offered it. Otherwise it is a queued run. ``run_id`` is that of
+    the run which has it. Should the steered run end before its agent takes the message, a run with
+    the id ``steer_id`` is queued for it then.
+    """
+
+    steer_id: str
+    run_id: str
+    steered: bool
+
+
+Usage = dict[str, Any]
+_NUMBERS = (int, float)
+
+
+def added_usage(before: Usage | None, more: Usage | None) -> Usage:
+    """Both together: numbers are added up, of anything else the later value counts."""
+    total: Usage = dict(before or {})
+    for name, value in (more or {}).items():
+        known = total.get(name, 0)
+        if type(value) in _NUMBERS and type(known) in _NUMBERS:
+            total[name] = known + value
+        else:
+            total[name] = value
+    return total
+
+
+APPROVAL_PREFIX = "approval:"
+
+
+def approval_request(run_id: str, tool_call_id: str) -> tuple[str, str]:
+    """The id under which a tool call is approved or denied, and the name that its run parks or
+    asks under meanwhile."""
+    return f"{run_id}:{tool_call_id}", APPROVAL_PREFIX + tool_call_id
+
+
+def approval_of(request_id: str) -> tuple[str, str]:
+    """The run of an approval's request id, and the name it waits under. Raises InvalidArgument."""
+    run_id, colon, tool_call_id = str(request_id).partition(":")
+    if not (run_id and colon and tool_call_id) or not isinstance(request_id, str):
+        raise InvalidArgument(
+            f"{request_id!r} is no request id: take the one of the tool_approval_requested event"
+        )
+    return run_id, APPROVAL_PREFIX + tool_call_id
+
+
 _ERRORS: dict[RunState, type[RunError]] = {
     RunState.FAILED: RunFailed,
     RunState.CANCELLED: RunCancelled,
@@ -84,7 +141,11 @@ _ERRORS: dict[RunState, type[RunError]] = {
 @attrs.frozen
 class RunOutcome:
     """How a run ended. Times are nanoseconds since 1970; ``started_at_ns`` is None when the run
-    never reached an agent."""
+    never reached an agent.
+
+    ``usage`` adds up the numbers of the run's ``token_usage_updated`` events. Of an attempt that
+    ended with its process it has none: those are in the events only.
+    """
 
     run_id: str
     session_id: str

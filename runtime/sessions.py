@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
+from .placement import words_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -30,13 +32,26 @@ Mode = Literal["open_or_create", "create", "resume"]
 QueuedPolicy = Literal["keep", "finish"]
 
 
+def _as_tuple(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(names)  # a store may keep it as a list
+
+
+SEALED = "moorage.sealed"
+"""The entry in the metadata of a session whose content is encrypted, as it is without its keys."""
+
+
 @attrs.frozen
 class SessionInfo:
     """What a listing shows, without reading the session's events.
 
     ``runs`` counts runs by state over the session's whole life (trimmed ones too). ``outcome`` and
     ``reason`` say how a closed session was closed, or why a quarantined one is. ``summary`` is the
-    first words of the first input unless it was set.
+    first words of the first input unless it was set. ``timed_waits`` counts waiting runs that are
+    answered by time if by nobody else. ``deleted_at_ns`` is set while the session is deleted and
+    can be restored (its state is closed then). ``expire_after_seconds`` is how long after its last
+    change retention deletes it: infinity for never, None where only policies say. ``node_tags`` is
+    what the session demands of the node that serves it, where nodes share a store, and ``agents``
+    are the names in its unfinished runs, "" for those that name none.
     """
 
     id: str
@@ -51,6 +66,12 @@ class SessionInfo:
     slots: int = 1
     outcome: str | None = None
     reason: str | None = None
+    timed_waits: int = 0
+    closed_at_ns: int | None = None
+    deleted_at_ns: int | None = None
+    expire_after_seconds: float | None = None
+    node_tags: dict[str, str] = attrs.field(factory=dict)
+    agents: tuple[str, ...] = attrs.field(default=(), converter=_as_tuple)
 
     @property
     def active(self) -> int:
@@ -61,7 +82,14 @@ class SessionInfo:
     @property
     def needs_worker(self) -> bool:
         """Whether work would stand still if no supervisor opened the session."""
-        return self.active > 0 and self.state is not SessionState.QUARANTINED
+        if self.state is SessionState.QUARANTINED:
+            return False
+        return self.active > 0 or self.timed_waits > 0
+
+    @property
+    def demands(self) -> frozenset[str]:
+        """What a node has to offer to serve the session, in the words of ``placement``."""
+        return words_of(self.node_tags, self.agents)
 
 
 @attrs.frozen

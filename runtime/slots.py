@@ -6,18 +6,20 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from .agents import Steer
 from .codec import copy_plain
 from .execution import Execution
 from .runs import RunRequest
+from .steps import GiveAnswer, OfferSteer, StartRun, StopRun
 from .turns import Granted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .execution import Host
-    from .image import RunRecord
+    from .image import RunRecord, SessionImage
     from .machine import SessionMachine
-    from .steps import RunEndedSignal
+    from .steps import Effect, RunEndedSignal
     from .turns import Batch, Environment
 
 
@@ -45,7 +47,7 @@ class Slots:
     def fill(self, machine: SessionMachine, batch: Batch) -> None:
         """Start what may start; stand in line for the rest, give back what is left over."""
         now_ns = self._host.time_ns()
-        while machine.startable():
+        while self._env.may_start(machine):
             name = machine.next_run().agent
             if self._env.agents(name) is None:
                 problem = {
@@ -67,8 +69,8 @@ class Slots:
         self.release(self.grants)
         self.grants = 0
 
-    def start(self, session_id: str, run: RunRecord, start_soon: Callable[..., None]) -> None:
-        """Execute a run whose start is durable, in a task of its own."""
+    def _start(self, session_id: str, run: RunRecord, start_soon: Callable[..., None]) -> None:
+        """Execute a run in a task of its own."""
         agent = self._env.agents(run.agent)
         assert agent is not None, "looked up before the run was given its slot"
         request = RunRequest(
@@ -82,7 +84,11 @@ class Slots:
             metadata=copy_plain(run.metadata) if run.metadata else run.metadata,
             submitted_at_ns=run.submitted_at_ns,
         )
-        execution = Execution(self._host, agent, request, behind=self._newest)
+        execution = Execution(
+            self._host, agent, request, behind=self._newest, session_of=self._env.session_of
+        )
+        for steer_id, message in run.steers.items():
+            execution.steering.offer(Steer(steer_id, copy_plain(message)))
         self.executions[run.run_id] = self._newest = execution
         self.tasks += 1
         start_soon(self._execute, execution, name=f"moorage run {run.run_id}")
@@ -98,11 +104,26 @@ class Slots:
                 self._tasks_ended.set()
                 self._host.inbox.put(Granted())
 
-    def stop(self, run_id: str) -> None:
-        """Cancel a run's task; its slot is free when the task has ended."""
+    def steerable(self, run_id: str) -> bool:
+        """Whether the run's agent takes messages on its way."""
         execution = self.executions.get(run_id)
-        if execution is not None:
+        return execution is not None and execution.steering.accepts
+
+    def perform(self, effect: Effect, image: SessionImage, start_soon: Callable[..., None]) -> None:
+        """Do to a run's task what was decided, now that it is durable. A task that was asked to
+        stop keeps its slot until it has ended."""
+        if isinstance(effect, StartRun):
+            self._start(image.session_id, image.runs[effect.run_id], start_soon)
+            return
+        execution = self.executions.get(effect.run_id)
+        if execution is None:
+            return
+        if isinstance(effect, StopRun):
             execution.scope.cancel()
+        elif isinstance(effect, GiveAnswer):
+            execution.answered(effect.name, effect.value)
+        elif isinstance(effect, OfferSteer):
+            execution.steering.offer(Steer(effect.steer_id, copy_plain(effect.message)))
 
     def ended(self, signal: RunEndedSignal) -> None:
         """The end of a task is durable: its permit is free."""

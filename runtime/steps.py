@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import attrs
 
+from .events import Data
+
 if TYPE_CHECKING:
     from .commands import Answer
     from .events import Event
@@ -40,7 +42,23 @@ class ArmTimer(NamedTuple):
     seconds: float
 
 
-Effect = StartRun | StopRun | ArmTimer
+class GiveAnswer(NamedTuple):
+    """Effect: give the run's task what it asked for under ``name``."""
+
+    run_id: str
+    name: str
+    value: Data
+
+
+class OfferSteer(NamedTuple):
+    """Effect: offer the run's task a message."""
+
+    run_id: str
+    steer_id: str
+    message: Data
+
+
+Effect = StartRun | StopRun | ArmTimer | GiveAnswer | OfferSteer
 
 
 class Step(NamedTuple):
@@ -54,7 +72,8 @@ class RunEndedSignal:
     """A run's task has ended. Exactly one of the ways it can:
 
     ``returned`` with ``output``, ``raised`` with ``problem``, ``parked`` with ``output`` holding
-    the parked data and ``name``, or ``stopped`` by our cancellation.
+    the parked data and ``name``, or ``stopped`` by our cancellation. One that parked for at most
+    ``timeout_seconds`` is answered with ``default`` then.
     """
 
     run_id: str
@@ -65,4 +84,22 @@ class RunEndedSignal:
     name: str | None = None
     usage: dict[str, Any] | None = None
     size_bytes: int = 0
-    """Of the output, encoded."""
+    """Of the output, encoded, or of what was parked with."""
+    timeout_seconds: float | None = None
+    default: Any = None
+    untold: tuple[str, ...] = ()
+    """Ids of the messages that it took and did not emit a message_sent of."""
+
+
+@attrs.frozen
+class AskSignal:
+    """A run's task wants an answer and keeps its slot; see ``RunContext.ask``."""
+
+    run_id: str
+    attempt: int
+    name: str
+    data: Data
+    timeout_seconds: float | None = None
+    default: Data = None
+    size_bytes: int = 0
+    """Of data and default, encoded."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,40 +11,50 @@ import structlog
 import trio
 
 from . import commands
+from .agents import check_configured
 from .arguments import (
     check_choice,
     check_drain,
+    check_expiry,
     check_metadata,
+    check_node_tags,
     check_slots,
     check_summary,
     check_tags,
 )
 from .errors import (
-    AdmissionClosed,
     BufferFull,
     InvalidArgument,
     MoorageError,
-    RunEnded,
     StoreFailed,
 )
-from .handles import Session, execute_and_close
+from .handles import Session
 from .identifiers import check_session_id, sortable_id
 from .leases import Leases
 from .permits import PermitStatistics
+from .ports import nodes_reader, shared
+from .queries import Queries
+from .reading import has_left
 from .recall import recall_session
 from .recent_runs import RecentRunsStatistics
+from .removal import SessionRemoval, listed
 from .residents import Residents
+from .run_once import execute_and_close
 from .sessions import DrainReport
 from .tail import TailStatistics
+from .takeovers import Takeovers
+from .watchdog import record_blocked
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+    from typing import Literal
 
     from .agents import Agent
     from .commands import Answer, Command
     from .events import Data
     from .execution import Execution
     from .limits import SupervisorLimits
+    from .placement import NodeInfo
     from .ports import Store
     from .reading import SessionLog
     from .runs import RunOutcome
@@ -56,11 +65,6 @@ logger = structlog.get_logger("moorage")
 
 FULL_INBOX_SECONDS = 0.05
 """Pause before a drain is brought to a full inbox again."""
-
-
-def has_left() -> AdmissionClosed:
-    """What every ask of a supervisor is refused with from its leaving on."""
-    return AdmissionClosed("the supervisor", reason="closed")
 
 
 @attrs.frozen
@@ -77,7 +81,7 @@ class SupervisorStatistics:
     draining: bool
 
 
-class Supervisor:
+class Supervisor(SessionRemoval, Queries):
     """From ``open_supervisor``. Owns the workers of every session it has opened."""
 
     def __init__(
@@ -87,13 +91,23 @@ class Supervisor:
         agents: Mapping[str | None, Agent],
         workers: trio.Nursery,
     ) -> None:
+        super().__init__()
         self._env = environment
+        self._time_ns = environment.time_ns
         self._limits = environment.limits
         self._store: Store = environment.store
         self._log = log
         self._agents = agents
-        self.residents = Residents(environment, workers, self._store_failed, log.wake)
+        self._shared = shared(self._store)
+        self.residents = Residents(
+            environment, workers, self._store_failed, log.wake, self._note_handed_on
+        )
         self.leases = Leases(self._store, self.residents, self._store_failed)
+        self._takeovers = (
+            None
+            if self._shared is None
+            else Takeovers(environment, self._shared, self.residents, self._tell_recovered)
+        )
         self._workers_scope = workers.cancel_scope
         self._recovered = trio.Event()
         self._on_recovery: set[Callable[[str], None]] = set()
@@ -106,6 +120,11 @@ class Supervisor:
     def limits(self) -> SupervisorLimits:
         return self._limits
 
+    @property
+    def failure(self) -> StoreFailed | None:
+        """Why the store refuses all writes until it is opened again; None while it works."""
+        return self._log.failure
+
     # ---- sessions ----
 
     async def session(
@@ -117,12 +136,18 @@ class Supervisor:
         tags: dict[str, str] | None = None,
         metadata: dict[str, Any] | None = None,
         summary: str | None = None,
+        expire_after_seconds: float | Literal["never", "by_policy"] | None = None,
+        include_deleted: bool = False,
+        node_tags: dict[str, str] | None = None,
     ) -> Session:
         """Open or create a session; without an id it gets a new, time-sortable one.
 
-        What is omitted keeps what is recorded; another value is recorded. Raises SessionExists
-        (``mode="create"``), UnknownSession (``mode="resume"``), SessionHeld, StoreFailed,
-        InvalidArgument, and AdmissionClosed once the supervisor has left.
+        What is omitted keeps what is recorded; another value is recorded. Where nodes share the
+        store, only one whose own ``node_tags`` have all of these serves it. Retention deletes the
+        session ``expire_after_seconds`` after its last change, or "never", whatever policies say;
+        "by_policy" takes that back. Raises SessionExists (``mode="create"``), UnknownSession
+        (``mode="resume"``), SessionDeleted (unless ``include_deleted``, which is for reading),
+        SessionHeld, StoreFailed, InvalidArgument, and AdmissionClosed once the supervisor has left.
         """
         if id is None:
             id = self._new_id()
@@ -133,36 +158,60 @@ class Supervisor:
             tags=check_tags(tags),
             metadata=check_metadata(metadata),
             summary=check_summary(summary),
+            include_deleted=include_deleted,
+            node_tags=check_node_tags(node_tags),
+            **check_expiry(expire_after_seconds),
         )
         await self._hand_over(id, command)
-        return self._handle(id)
+        return self.handle(id)
 
     def _new_id(self) -> str:
         return sortable_id("ses", self._env.time_ns(), os.urandom(10))
 
-    def _handle(self, session_id: str) -> Session:
+    def handle(self, session_id: str) -> Session:
+        """A handle without opening or creating anything; its methods raise UnknownSession."""
         return Session(
             self._log,
             session_id,
             self._limits,
             self._hand_over,
             self._env.time_ns,
-            self._agents.__contains__,
+            self._check_agent,
         )
 
+    def _check_agent(self, name: str | None) -> None:
+        """Raise InvalidArgument for one that a run may not name; another node may have it."""
+        if self._shared is None:
+            check_configured(name, self._agents)
+
+    async def nodes(self) -> Sequence[NodeInfo]:
+        """The nodes that share the store, this one included. Raises StoreFailed, and
+        InvalidArgument for a store that has one process at a time."""
+        return await nodes_reader(self._log.store).nodes()
+
     def sessions(
-        self, *, prefix: str = "", tags: dict[str, str] | None = None
+        self,
+        *,
+        prefix: str = "",
+        tags: dict[str, str] | None = None,
+        include_deleted: bool = False,
     ) -> AsyncIterator[SessionInfo]:
-        """Every session's info, the newest change first, read from metadata alone."""
+        """Every session's info, the newest change first, read from metadata alone. Those that are
+        softly deleted are left out unless ``include_deleted``."""
         if type(prefix) is not str:
             raise InvalidArgument(f"prefix must be a str, not {prefix!r}")
-        return self._store.sessions(prefix=prefix, tags=check_tags(tags))
+        return listed(
+            self._log.store.sessions(prefix=prefix, tags=check_tags(tags)), deleted=include_deleted
+        )
 
-    async def delete_session(self, session_id: str) -> bool:
-        """Cancel what runs and forget everything but the last seq. True if there was such a
-        session; deleting again is no error."""
-        check_session_id(session_id)
-        return bool(await self._hand_over(session_id, commands.DeleteSession()))
+    async def _retain(self, session_id: str, command: Command) -> Answer:
+        """By a worker of this process: another process does it for the sessions that it has."""
+        was_resident = session_id in self.residents
+        try:
+            return await self.deliver(session_id, command)
+        finally:
+            if not was_resident:
+                self.residents.dismiss(session_id)
 
     async def unquarantine(self, session_id: str) -> bool:
         """Try a quarantined session again. True if it was quarantined."""
@@ -175,6 +224,7 @@ class Supervisor:
         *,
         tags: dict[str, str] | None = None,
         metadata: dict[str, Any] | None = None,
+        node_tags: dict[str, str] | None = None,
         **options: Any,
     ) -> RunOutcome:
         """Execute one run in a session of its own, which is closed afterwards, ``completed`` or
@@ -183,25 +233,27 @@ class Supervisor:
         Whatever ends this early, being cancelled or trio.TooSlowError after ``wait_seconds``,
         cancels the run. Bad arguments make no session.
         """
-        session = self._handle(self._new_id())
-        create = partial(self.session, session.id, mode="create", tags=tags, metadata=metadata)
+        session = self.handle(self._new_id())
+        facts: dict[str, Any] = {"tags": tags, "metadata": metadata, "node_tags": node_tags}
+        create = partial(self.session, session.id, mode="create", **facts)
         return await execute_and_close(session, create, input, **options)
 
     def _hand_over(self, session_id: str, command: Command) -> Awaitable[Answer]:
         """The one seam to whoever owns the session; closed once this supervisor has left."""
+        self._log.process.check()
         if self._log.left:
             raise has_left()
         return self._store.hand_over(session_id, command)
 
     # ---- the owner's door ----
 
-    async def deliver(self, session_id: str, command: Command) -> Answer:
+    async def deliver(self, session_id: str, command: Command, letter: str | None = None) -> Answer:
         """What the store calls with commands for sessions of this process."""
         if self._log.failure is not None:
             raise self._log.failure.refusal()
         if self._log.left:
             raise has_left()
-        return await self.residents.deliver(session_id, command)
+        return await self.residents.deliver(session_id, command, letter)
 
     def _store_failed(self, error: StoreFailed) -> None:
         """The store is poisoned: end all running agents, answer everybody, restart nothing."""
@@ -225,6 +277,8 @@ class Supervisor:
         # before anything is waited for: from here on nothing is admitted
         self._env.draining = queued
         self._env.draining_by_id.clear()
+        if self._takeovers is not None:
+            self._takeovers.note_changed()
         asked: set[str] = set()
         reports: dict[str, DrainReport] = {}
 
@@ -247,7 +301,9 @@ class Supervisor:
                 for session_id in self.residents.ids():
                     ask(session_id)
         self._env.draining = "keep"
-        elsewhere = await self._queued_elsewhere(reports.keys())
+        if self._shared is not None:
+            self.residents.send_away_idle()
+        elsewhere = await self._queued_elsewhere(reports.keys(), asked)
         return DrainReport.of_all([*reports.values(), elsewhere])
 
     async def _drain_one(self, session_id: str, command: commands.Drain, until: float) -> Answer:
@@ -276,45 +332,61 @@ class Supervisor:
         if waiting.cancelled_caught:
             self._env.draining = "keep"
 
-    async def _queued_elsewhere(self, drained: Collection[str]) -> DrainReport:
-        """Runs that stay queued in sessions without a worker, or with one that failed."""
+    async def _queued_elsewhere(
+        self, drained: Collection[str], asked: Collection[str]
+    ) -> DrainReport:
+        """Runs that stay queued in sessions without a worker, or with one that failed. What other
+        nodes have, or take now, is theirs."""
+        if self._shared is not None:
+            left = [session_id for session_id in asked if session_id not in drained]
+        else:
+            infos = self._store.sessions(needs_worker=True)
+            left = [info.id async for info in infos if info.id not in drained]
         queued: list[str] = []
-        async for info in self._store.sessions(needs_worker=True):
-            if info.id not in drained:
-                try:
-                    recalled = await recall_session(self._store, info.id)
-                except MoorageError as error:
-                    logger.warning("queue_not_read", session_id=info.id, reason=str(error))
-                else:
-                    queued += recalled.image.queued()
+        for session_id in left:
+            try:
+                recalled = await recall_session(self._store, session_id)
+            except MoorageError as error:
+                logger.warning("queue_not_read", session_id=session_id, reason=str(error))
+            else:
+                queued += recalled.image.queued()
         return DrainReport(queued=tuple(queued))
 
     # ---- background ----
 
+    async def wait_recovered(self) -> None:
+        """Return when sessions with unfinished runs have been looked for."""
+        await self._recovered.wait()
+
     async def recover(self) -> None:
-        """Give every session with unfinished runs a worker."""
+        """Give every session with unfinished runs a worker; where a store is shared, as long as
+        this goes on, those that nobody has."""
         try:
-            async for info in self._store.sessions(needs_worker=True):
-                await self.residents.wake(info.id)
-                for tell in list(self._on_recovery):
-                    tell(info.id)
+            if self._takeovers is not None:
+                await self._takeovers.keep(self._recovered)
+            else:
+                async for info in self._store.sessions(needs_worker=True):
+                    await self.residents.wake(info.id)
+                    self._tell_recovered(info.id)
         finally:
             self._recovered.set()
+
+    def _note_handed_on(self) -> None:
+        if self._takeovers is not None:
+            self._takeovers.note_changed(handed_on=True)
+
+    def _tell_recovered(self, session_id: str) -> None:
+        for tell in list(self._on_recovery):
+            tell(session_id)
 
     def note_blocked_loop(self, execution: Execution | None, seconds: float) -> None:
         """Count it, and record it with the run that did it."""
         self._loop_blocked += 1
         if execution is not None:
-            data = {
-                "code": "loop_blocked",
-                "message": f"the agent kept the event loop for {seconds:.2f} s: await, or use "
-                "trio.to_thread.run_sync for blocking calls",
-                "blocked_seconds": seconds,
-            }
-            with suppress(RunEnded, BufferFull):
-                execution.emit_nowait("error_occurred", data)
+            record_blocked(execution, seconds)
 
     def statistics(self) -> SupervisorStatistics:
+        """Counts as of now, of this process."""
         return SupervisorStatistics(
             sessions_resident=len(self.residents),
             sessions_idle=self.residents.idle_count(),

@@ -14,22 +14,30 @@ import attrs
 import trio
 
 from . import commands
-from .drains import DrainWatch
-from .errors import (
-    MoorageError,
-    StoreFailed,
-)
-from .events import RUN_TERMINAL_TYPES
-from .execution import Execution
+from .completing import completed
+from .drains import Drains, DrainWatch
+from .errors import MoorageError, StoreFailed
+from .execution import Execution, Output
 from .inbox import Ask, Inbox
+from .letters import append_answering
 from .machine import SessionMachine
 from .recall import recall_session
 from .runs import RunState
 from .sessions import SessionState, SessionStatus
 from .slots import Slots
 from .snapshots import SnapshotKeeper
-from .steps import RunEndedSignal, StartRun, StopRun
-from .turns import Batch, Environment, Expiry, Granted, Keeper, Leave, Output, Timers, Trimming
+from .steps import ArmTimer, AskSignal, RunEndedSignal
+from .talk_decisions import ANSWER_TIMER, ASK_TIMER, question_of
+from .turns import (
+    Batch,
+    Environment,
+    Expiry,
+    Granted,
+    Keeper,
+    Leave,
+    Timers,
+    Trimming,
+)
 
 if TYPE_CHECKING:
     from .ports import Claim
@@ -39,8 +47,6 @@ BATCH_BYTES_MAX = 4 * 1024 * 1024
 """A batch takes no further items beyond this; the rest is the next one's."""
 _NO_BATCH = Batch(0)
 """Stands where a batch is between two turns: an idle session must not hold its last one."""
-TIMERS_UNCHECKED_MAX = 100
-"""Timers that may wait before those of ended runs are looked for and forgotten."""
 RETRY_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
 """Pauses before a write that left nothing behind is tried again; the last one repeats."""
 
@@ -64,8 +70,7 @@ class TurnTaker:
         self._slots = Slots(self, environment)
         self._taken: dict[Ask, None] = {}
         self._timers = Timers()
-        self._timers_checked_at = TIMERS_UNCHECKED_MAX
-        self._drains: list[DrainWatch] = []
+        self._drains = Drains()
         self._leaving = False
         self._leaving_for_good = False
         self._deletion: Ask | None = None
@@ -116,7 +121,7 @@ class TurnTaker:
             self._slots.fill(machine, batch)
         while inbox and size < BATCH_BYTES_MAX and self._deletion is None:
             size += self._take(inbox.pop())
-            if self._slots.grants or machine.startable():
+            if self._slots.grants or self._env.may_start(machine):
                 self._slots.fill(machine, batch)
         if await self._commit():
             self._recovered = True
@@ -127,52 +132,41 @@ class TurnTaker:
             if self._leaving and self._snapshots.due(leaving=True):
                 await self._snapshots.save(self._owned(), self._machine.image)
 
-    async def _wait(self) -> None:
-        """Wait for an item, or for a timer."""
-        idle = self._is_idle()
-        if idle:
-            self._keeper.note_idle(True)
-        try:
-            if self.inbox:
-                pass  # somebody needs the room: it was asked to leave at once
-            elif self._timers:
-                with trio.move_on_at(self._timers.next_at()):
-                    await self.inbox.wait()
-                self.inbox.put_first(self._timers.due())
-            else:
-                await self.inbox.wait()
-        finally:
-            if idle:
-                self._keeper.note_idle(False)
+    def _hands_on(self) -> bool:
+        """Whether nothing runs and what is left is for other nodes."""
+        busy = bool(self._slots.executions or self._drains)
+        return not busy and self._env.leaves_to_others(self._machine)
 
     def _is_idle(self) -> bool:
-        """Whether the session could leave memory: nothing runs, could run, or will fall due."""
+        """Whether the session could leave memory: nothing runs, could run, or will fall due but
+        the end of waits, which it is woken for."""
         slots = self._slots
-        if slots.executions or slots.grants or self._drains or self._machine.startable():
+        if slots.executions or slots.grants or self._drains or self._env.may_start(self._machine):
             return False
         if self._timers:
             self._timers.keep(self._still_wanted)
-        return not self._timers
+        return all(isinstance(i, Expiry) and i.kind == ANSWER_TIMER for i in self._timers)
 
     def _may_leave(self) -> bool:
         if self._leaving_for_good:
             return not self._slots.executions and not self._drains
-        return self._is_idle()
+        return self._is_idle() or self._hands_on()
 
     def _still_wanted(self, item: Any) -> bool:
         if not isinstance(item, Expiry):
             return True
         run = self._machine.image.runs.get(item.run_id)
-        return run is not None and run.starts == item.start and run.state is not RunState.WAITING
+        if run is None or run.starts != item.start:
+            return False
+        if item.kind.startswith(ASK_TIMER):
+            return run.state is RunState.RUNNING and question_of(run, item.kind) is not None
+        return (item.kind == ANSWER_TIMER) is (run.state is RunState.WAITING)
 
     def _take(self, item: Any) -> int:
         """Decide on one item; returns about how many bytes it adds to the batch."""
         kind = type(item)
         if isinstance(item, Execution):
-            records, size = item.take_output()
-            if records and self._slots.executions.get(item.run_id) is item:
-                self._take_output(Output(item, records, size))
-            return size
+            return self._take_from(item)
         if isinstance(item, Ask):
             if self.inbox.take(item):
                 self._take_ask(item)
@@ -181,24 +175,40 @@ class TurnTaker:
             self._take_output(item)
             return item.size
         if kind is RunEndedSignal:
+            execution = self._slots.executions.get(item.run_id)
+            size = 0 if execution is None else self._take_from(execution)
             self._batch.inputs.append(item)
             self._batch.absorb(self._machine.ended(item, self.time_ns()))
-            return 256 + item.size_bytes  # type: ignore[no-any-return]
+            return 256 + item.size_bytes + size  # type: ignore[no-any-return]
+        if kind in (Expiry, AskSignal, DrainWatch):
+            self._batch.inputs.append(item)
         if kind is Expiry:
-            self._batch.inputs.append(item)
             self._expire(item)
+        elif kind is AskSignal:
+            self._batch.absorb(self._machine.asked(item, self.time_ns()))
+            return 256 + item.size_bytes  # type: ignore[no-any-return]
         elif kind is DrainWatch:
-            self._batch.inputs.append(item)
             self._expire_drain(item)
         elif isinstance(item, Leave):
             self._leaving = True
             self._leaving_for_good |= item.final
         return 256
 
+    def _take_from(self, execution: Execution) -> int:
+        if execution.keeps_output:
+            return 0
+        output = execution.take_output()
+        if output.records and self._slots.executions.get(execution.run_id) is execution:
+            self._take_output(output)
+        return output.size
+
     def _take_output(self, output: Output) -> None:
         self._batch.inputs.append(output)
         self._batch.records += output.records
         self._machine.pass_over(len(output.records))
+        for steer_id in output.told:
+            step = self._machine.taken(output.execution.run_id, steer_id, self.time_ns())
+            self._batch.absorb(step)
 
     def _take_ask(self, ask: Ask) -> None:
         self._taken[ask] = None
@@ -207,19 +217,19 @@ class TurnTaker:
             if isinstance(command, commands.Drain):
                 self._begin_drain(ask, command)
                 return
-            if isinstance(command, commands.DeleteSession):
-                self._deletion = ask
-                self._leaving = True
+            if isinstance(command, (commands.DeleteSession, commands.DeleteUnchanged)):
+                machine.require_deletable(command)
+                self._deletion, self._leaving = ask, True
                 return
             answer: Any
             if isinstance(command, commands.Trim):
                 answer = Trimming(machine.trim_point(command.before))
             else:
                 was_draining = machine.draining
-                step = machine.handle(command, self.time_ns())
+                step = machine.handle(completed(command, machine, self._slots), self.time_ns())
                 if machine.draining is not was_draining:
                     self._batch.resumed_from = was_draining
-                    self._batch.called_off += self._drains
+                    self._batch.called_off += list(self._drains)
                 self._batch.absorb(step)
                 answer = step.answer
         except MoorageError as error:
@@ -229,6 +239,9 @@ class TurnTaker:
     def _expire(self, expiry: Expiry) -> None:
         machine, now_ns = self._machine, self.time_ns()
         run_id, kind, start = expiry
+        if kind == ANSWER_TIMER or kind.startswith(ASK_TIMER):
+            self._batch.absorb(machine.answer_expired(run_id, kind, start, now_ns))
+            return
         execution = self._slots.executions.get(run_id)
         if kind == "grace":
             step = machine.unresponsive(run_id, start, now_ns)
@@ -240,6 +253,8 @@ class TurnTaker:
             run = machine.image.runs.get(run_id)
             limit = run.silence_seconds_max if run is not None else None
             left = execution.last_emit_at + (limit or 0.0) - trio.current_time()
+            if execution.asks:
+                left = limit or 0.0  # it is the one who has to answer that is silent
             if left > 0:
                 self._timers.arm(left, expiry)
                 return
@@ -252,12 +267,8 @@ class TurnTaker:
         batch = self._batch
         if batch.records:
             try:
-                await self._store.append(
-                    self._owned(),
-                    expected_seq=batch.first_seq,
-                    records=batch.records,
-                    info=self._machine.image.info() if batch.events else None,
-                )
+                info = self._machine.image.info() if batch.events else None
+                await append_answering(self._store, self._owned(), batch, info)
             except StoreFailed as error:
                 if error.written is not False or error.poisoned:
                     raise
@@ -298,31 +309,15 @@ class TurnTaker:
                 item.execution.settled(item.size)
             elif type(item) is RunEndedSignal:
                 self._slots.ended(item)
-        for watch in self._drains:
-            watch.note(batch.events)
-        self._tell_runs(batch)
-
-    def _tell_runs(self, batch: Batch) -> None:
-        recent, session_id = self._env.recent, self.session_id
-        for event in batch.events:
-            if event.type == "run_submitted":
-                recent.accepted(session_id, event.run_id or "")
-            elif event.type in RUN_TERMINAL_TYPES:
-                body = batch.records[event.seq - batch.first_seq].body
-                recent.ended(session_id, event.run_id or "", event.seq, body)
+        self._drains.note(batch.events)
+        self._env.recent.note(self.session_id, batch)
 
     def _perform(self, effect: Effect) -> None:
-        if isinstance(effect, StartRun):
-            run = self._machine.image.runs[effect.run_id]
-            self._slots.start(self.session_id, run, self._keeper.start_soon)
-        elif isinstance(effect, StopRun):
-            self._slots.stop(effect.run_id)
-        else:
-            if len(self._timers) >= self._timers_checked_at:
-                # most timers are of runs that have ended by now, long before they would be due
-                self._timers.keep(self._still_wanted)
-                self._timers_checked_at = 2 * len(self._timers) + TIMERS_UNCHECKED_MAX
+        if isinstance(effect, ArmTimer):
+            self._timers.keep_now_and_then(self._still_wanted)
             self._timers.arm(effect.seconds, Expiry(effect.run_id, effect.kind, effect.start))
+        else:
+            self._slots.perform(effect, self._machine.image, self._keeper.start_soon)
 
     def _reply(self, ask: Ask, answer: Any) -> None:
         self._taken.pop(ask, None)
@@ -359,7 +354,7 @@ class TurnTaker:
     def _must_leave(self) -> bool:
         return (
             self._leaving_for_good
-            or any(watch.expired for watch in self._drains)
+            or self._drains.any_expired()
             or any(isinstance(item, Leave) and item.final for item in self.inbox)
         )
 
@@ -369,9 +364,7 @@ class TurnTaker:
         self._machine.status()  # raises for a session that is not there
         self._machine.draining = command.queued
         self._env.set_draining(self.session_id, command.queued)
-        watch = DrainWatch(ask, command)
-        self._drains.append(watch)
-        self._timers.arm(command.timeout_seconds, watch)
+        self._timers.arm(command.timeout_seconds, self._drains.begin(ask, command))
 
     def _expire_drain(self, watch: DrainWatch) -> None:
         if watch in self._drains:
@@ -381,12 +374,8 @@ class TurnTaker:
             self._batch.absorb(self._machine.interrupt_running())
 
     def _finish_drains(self) -> None:
-        if not self._drains:
-            return
-        image = self._machine.image
-        ignoring = frozenset(self._slots.unresponsive())
-        for watch in list(self._drains):
-            if watch.is_over(image, ignoring):
+        if self._drains:
+            for watch in self._drains.over(self._machine.image, self._slots.unresponsive()):
                 self._end_drain(watch)
 
     def _end_drain(self, watch: DrainWatch) -> None:

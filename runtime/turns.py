@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import attrs
 import trio
 
-from .agents import Agent
+from .agents import Agent, RunSession
 from .codec import encode_event
 from .events import schema_version
 from .limits import SupervisorLimits
 from .permits import RunPermits
+from .placement import words_of
 from .ports import Store
 from .recent_runs import RecentRuns
 from .tail import TailCache
@@ -21,8 +22,8 @@ from .tail import TailCache
 if TYPE_CHECKING:
     from .drains import DrainWatch
     from .events import Event
-    from .execution import Execution
     from .inbox import Ask
+    from .machine import SessionMachine
     from .ports import Record
     from .steps import Effect, Step
 
@@ -42,6 +43,11 @@ class Environment:
     tail: TailCache
     recent: RecentRuns
     time_ns: Callable[[], int]
+    session_of: Callable[[str], RunSession]
+    """A handle for agents, by session id."""
+    offer: frozenset[str] | None = None
+    """What this node offers, in the words of placement.py; None where nobody else could serve what
+    it cannot: then every session is its own."""
     draining: str | None = None
     draining_by_id: dict[str, str | None] = attrs.field(factory=dict)
 
@@ -54,6 +60,25 @@ class Environment:
             self.draining_by_id.pop(session_id, None)
         else:
             self.draining_by_id[session_id] = draining
+
+    def may_start(self, machine: SessionMachine) -> bool:
+        """Whether a slot is free and the next run is for this node."""
+        if not machine.startable():
+            return False
+        if self.offer is None:
+            return True
+        agent = machine.next_run().agent or ""
+        return words_of(machine.image.node_tags, (agent,)) <= self.offer
+
+    def leaves_to_others(self, machine: SessionMachine) -> bool:
+        """Whether the session, in which nothing runs, is for other nodes: this one offers less
+        than it demands and can start nothing, or drains."""
+        image = machine.image
+        if self.offer is None or image.state is None or self.may_start(machine):
+            return False
+        if self.draining == "keep" and machine.draining == "keep":
+            return True
+        return not words_of(image.node_tags, image.agents) <= self.offer
 
     def forget(self, session_id: str) -> None:
         """The session was deleted."""
@@ -71,6 +96,12 @@ class Keeper(Protocol):
 
     def note_idle(self, idle: bool) -> None:
         """The worker begins or ends to have nothing to do."""
+
+    def note_handed_on(self) -> None:
+        """The worker has left work to whichever node takes it."""
+
+    def wake_at(self, time: float) -> None:
+        """The worker leaves, and something falls due at that time of trio's clock."""
 
     def note_failed(self, error: BaseException) -> None:
         """What the worker will raise, before the tasks of its runs have ended."""
@@ -92,14 +123,6 @@ class Expiry(NamedTuple):
     run_id: str
     kind: str
     start: int
-
-
-class Output(NamedTuple):
-    """Events that an execution emitted, taken by the worker."""
-
-    execution: Execution
-    records: list[Record]
-    size: int
 
 
 class Trimming(NamedTuple):
@@ -161,14 +184,19 @@ def _encode(event: Event) -> Record:
     )
 
 
+TIMERS_UNCHECKED_MAX = 100
+"""Timers that may wait before those of ended runs are looked for and forgotten."""
+
+
 class Timers:
     """Items that become due at a time of trio's clock, earliest first."""
 
-    __slots__ = ("_count", "_heap")
+    __slots__ = ("_count", "_heap", "_unchecked_max")
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Any]] = []
         self._count = 0
+        self._unchecked_max = TIMERS_UNCHECKED_MAX
 
     def __len__(self) -> int:
         return len(self._heap)
@@ -180,6 +208,9 @@ class Timers:
     def next_at(self) -> float:
         return self._heap[0][0] if self._heap else float("inf")
 
+    def __iter__(self) -> Iterator[Any]:
+        return (item for _, _, item in self._heap)
+
     def due(self) -> list[Any]:
         """Remove and return what is due now."""
         now = trio.current_time()
@@ -187,6 +218,13 @@ class Timers:
         while self._heap and self._heap[0][0] <= now:
             items.append(heapq.heappop(self._heap)[2])
         return items
+
+    def keep_now_and_then(self, wanted: Callable[[Any], bool]) -> None:
+        """Forget the others when they may have become many: most timers are of runs that have
+        ended, long before they would be due."""
+        if len(self._heap) >= self._unchecked_max:
+            self.keep(wanted)
+            self._unchecked_max = 2 * len(self._heap) + TIMERS_UNCHECKED_MAX
 
     def keep(self, wanted: Callable[[Any], bool]) -> None:
         """Forget the others."""

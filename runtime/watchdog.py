@@ -12,11 +12,13 @@ import sys
 import threading
 import time
 import traceback
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import structlog
 import trio
 
+from .errors import BufferFull, RunEnded
 from .execution import Execution
 
 if TYPE_CHECKING:
@@ -100,3 +102,15 @@ def _execution_in(frame: FrameType | None) -> Execution | None:
             return found if isinstance(found, Execution) else None
         frame = frame.f_back
     return None
+
+
+def record_blocked(execution: Execution, seconds: float) -> None:
+    """Record it with the run that kept the loop for so long, if that is still there."""
+    data = {
+        "code": "loop_blocked",
+        "message": f"the agent kept the event loop for {seconds:.2f} s: await, or use "
+        "trio.to_thread.run_sync for blocking calls",
+        "blocked_seconds": seconds,
+    }
+    with suppress(RunEnded, BufferFull):
+        execution.emit_nowait("error_occurred", data)

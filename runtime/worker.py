@@ -30,6 +30,7 @@ from .errors import (
     UnknownSession,
 )
 from .inbox import Ask
+from .letters import delete_answering
 from .sessions import DrainReport, SessionState
 from .turn_taking import TurnTaker
 from .turns import Leave
@@ -48,6 +49,7 @@ class Worker(TurnTaker):
         super().__init__(session_id, inbox, environment, keeper)
         self._ending = False
         self._lost = False
+        self._demands_told: frozenset[str] | None = None
 
     async def run(self) -> None:
         """Claim the session, settle what a crash left, and serve until told to leave.
@@ -63,15 +65,22 @@ class Worker(TurnTaker):
             if image.state is SessionState.QUARANTINED and not self._asked_to_lift():
                 await self._store.release(self._owned())
                 raise SessionQuarantined(self.session_id, reason=image.reason or "unknown")
+            await self._tell_demands()
             self._env.recent.own(self.session_id, image.runs)
             await self._serve()
             if self._deletion is not None:
-                await self._store.delete(self._owned())
+                existed = image.state is not None
+                await delete_answering(self._store, self._owned(), self._deletion, existed)
                 self._env.forget(self.session_id)
-                self._reply(self._deletion, image.state is not None)
+                self._reply(self._deletion, existed)
                 self._refuse_taken(UnknownSession(self.session_id))
             else:
                 await self._store.release(self._owned())
+                left = self._machine.image
+                if left.queue and left.state is SessionState.OPEN:
+                    self._keeper.note_handed_on()
+                if self._timers:
+                    self._keeper.wake_at(self._timers.next_at())
         except BaseException as error:
             self._refuse_taken(error)
             raise
@@ -84,7 +93,18 @@ class Worker(TurnTaker):
         claim = await self._store.claim(self.session_id)
         # kept for as long as the session is in memory, a large snapshot must not be
         self.claim = attrs.evolve(claim, info=None, snapshot=None)
+        self._demands_told = None if claim.info is None else claim.info.demands
         self._oldest_seq = claim.oldest_seq
+
+    async def _tell_demands(self) -> None:
+        """Where nodes go by them: what an earlier release wrote of the session has none."""
+        image = self._machine.image
+        if self._env.offer is None or self._demands_told is None or image.state is None:
+            return
+        info = image.info()
+        if info.demands != self._demands_told:
+            claim = self._owned()
+            await self._store.append(claim, expected_seq=image.head_seq + 1, records=(), info=info)
 
     def lose(self) -> None:
         """The claim could not be renewed: stop at once, another owner may be writing."""
@@ -124,6 +144,28 @@ class Worker(TurnTaker):
             raise StaleOwner(self.session_id, epoch=epoch, current="its lease ran out")
         if failure is not None:
             raise failure
+
+    async def _wait(self) -> None:
+        """Wait for an item, or for a timer."""
+        if self._hands_on():
+            self.inbox.put(Leave())
+            await trio.lowlevel.checkpoint()
+            return
+        idle = self._is_idle()
+        if idle:
+            self._keeper.note_idle(True)
+        try:
+            if self.inbox:
+                pass  # somebody needs the room: it was asked to leave at once
+            elif self._timers:
+                with trio.move_on_at(self._timers.next_at()):
+                    await self.inbox.wait()
+                self.inbox.put_first(self._timers.due())
+            else:
+                await self.inbox.wait()
+        finally:
+            if idle:
+                self._keeper.note_idle(False)
 
     @property
     def serving(self) -> bool:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import inspect
 
 import attrs
+import pytest
 import trio
-from moorage.runtime import RunContext, open_supervisor
+from moorage.runtime import InvalidArgument, RunContext, RunContextWrapper, open_supervisor
+from moorage.runtime.agents import check_configured
 from moorage.runtime.execution import Execution
 from moorage.stores import MemoryStore
 
@@ -24,6 +26,57 @@ def test_an_execution_has_every_method_of_the_port_with_its_parameters():
                 inspect.signature(wanted).parameters
             )
             assert inspect.iscoroutinefunction(given) == inspect.iscoroutinefunction(wanted)
+
+
+@pytest.mark.parametrize("name", port_methods())
+def test_a_wrapper_has_every_member_of_the_port_itself(name):
+    wanted, given = getattr(RunContext, name), vars(RunContextWrapper).get(name)
+
+    assert given is not None, f"let RunContextWrapper pass {name} on: wrappers rely on it"
+    assert isinstance(given, property) == isinstance(wanted, property)
+    if callable(wanted):
+        assert inspect.signature(given) == inspect.signature(wanted)
+        assert inspect.iscoroutinefunction(given) == inspect.iscoroutinefunction(wanted)
+
+
+class Noting:
+    """A context that notes what is done to it, and gives its name back."""
+
+    def __init__(self):
+        self.calls = []
+
+    def __getattr__(self, name):
+        if isinstance(getattr(RunContext, name), property):
+            return f"the {name}"
+
+        def sync(*arguments, **named):
+            self.calls.append((name, arguments, named))
+            return f"{name} returned"
+
+        async def call(*arguments, **named):
+            return sync(*arguments, **named)
+
+        return call if inspect.iscoroutinefunction(getattr(RunContext, name)) else sync
+
+
+@pytest.mark.parametrize("name", port_methods())
+async def test_a_wrapper_passes_everything_on(name):
+    inside = Noting()
+    member = getattr(RunContextWrapper(inside), name)
+    if isinstance(getattr(RunContext, name), property):
+        assert member == f"the {name}"
+        return
+
+    parameters = inspect.signature(member).parameters.values()
+    positional = [f"a {p.name}" for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    named = {p.name: f"a {p.name}" for p in parameters if p.kind is p.KEYWORD_ONLY}
+    returned = member(*positional, **named)
+    if inspect.iscoroutine(returned):
+        returned = await returned
+
+    assert inside.calls == [(name, tuple(positional), named)]
+    assert returned in (f"{name} returned", None)
+    assert (returned is None) == (inspect.signature(member).return_annotation == "None")
 
 
 def test_every_public_part_of_the_port_is_documented():
@@ -137,3 +190,15 @@ async def test_an_agent_may_start_tasks_of_its_own_that_emit_and_are_cancelled_w
     assert outcome.state == "timed_out"
     assert alive == []
     assert len(events) == 18
+
+
+def test_an_agent_that_there_is_not_is_told_with_those_there_are():
+    async def one(request, context):
+        pass
+
+    check_configured(None, {None: one})
+    check_configured("b", {"b": one, "a": one, None: one})
+    with pytest.raises(InvalidArgument, match=r"'c' is configured .*: there are a, b$"):
+        check_configured("c", {"b": one, "a": one, None: one})
+    with pytest.raises(InvalidArgument, match="only one without a name"):
+        check_configured("c", {None: one})

@@ -4,6 +4,7 @@ import collections
 import contextlib
 import datetime
 import enum
+import math
 from typing import Any
 
 import attrs
@@ -245,12 +246,32 @@ INFO = SessionInfo(
     slots=4,
     outcome="completed",
     reason="done",
+    timed_waits=1,
+    closed_at_ns=5,
+    deleted_at_ns=6,
+    expire_after_seconds=math.inf,
+    node_tags={"region": "eu"},
+    agents=("", "coder"),
+)
+
+BARE = attrs.evolve(
+    INFO,
+    summary=None,
+    outcome=None,
+    reason=None,
+    slots=1,
+    timed_waits=0,
+    closed_at_ns=None,
+    deleted_at_ns=None,
+    expire_after_seconds=None,
+    node_tags={},
+    agents=(),
 )
 
 
 @pytest.mark.parametrize(
     "info",
-    [INFO, attrs.evolve(INFO, summary=None, outcome=None, reason=None, slots=1)],
+    [INFO, BARE],
     ids=["full", "bare"],
 )
 def test_session_infos_round_trip(info: SessionInfo) -> None:
@@ -377,3 +398,9 @@ def test_more_types_than_are_remembered_are_still_checked(monkeypatch: pytest.Mo
         codec.encode_emitted(1, "run_failed", "r", None, None, bytes_max=100)
 
     assert {"a", "b"} == codec._CHECKED_TYPES
+
+
+def test_data_that_is_known_to_be_plain_is_packed_as_any_other():
+    value = {"b": b"\0", "n": [1, -1, 2**64 - 1, 0.5, None, True], "t": "ä"}
+
+    assert codec.pack_plain(value) == codec.pack(value)

@@ -8,14 +8,19 @@ import attrs
 import pytest
 from moorage.runtime import commands
 from moorage.runtime.codec import decode_struct, encode_struct
+from moorage.runtime.events import NewEvent
 from moorage.runtime.machine import _HANDLERS
 
 EXAMPLES: list[commands.Command] = [
     commands.OpenSession(mode="create", slots=2, tags={"a": "b"}, metadata={"c": [1]}),
+    commands.OpenSession(expire_after_seconds=float("inf"), include_deleted=True),
     commands.Submit(run_id="A", input={"x": b"y"}, size_bytes=5, key="k", timeout_seconds=1.5),
     commands.Cancel(run_id="A", reason="enough"),
     commands.AnswerRun(run_id="A", name="n", value=[None, True]),
-    commands.AppendEvent(type="message_received", data="hi", size_bytes=3),
+    commands.Steer(run_id="A", steer_id="B", message="left", size_bytes=5, steerable=True),
+    commands.AppendEvents(
+        events=(NewEvent("message_received", "hi", {"from": "me"}),), size_bytes=3
+    ),
     commands.Pause(),
     commands.Resume(),
     commands.Close(outcome="failed", reason="no money", force=True),
@@ -25,8 +30,16 @@ EXAMPLES: list[commands.Command] = [
     commands.Trim(before=7),
     commands.LiftQuarantine(),
     commands.DeleteSession(),
+    commands.DeleteUnchanged(expected_seq=7, idle=True),
+    commands.SoftDelete(reason="asked for", expected_seq=7),
+    commands.RestoreSession(),
 ]
-OF_THE_WORKER = {commands.Drain, commands.Trim, commands.DeleteSession}
+OF_THE_WORKER = {
+    commands.Drain,
+    commands.Trim,
+    commands.DeleteSession,
+    commands.DeleteUnchanged,
+}
 """What needs the store or waits for tasks: the machine has no part in it."""
 
 
@@ -55,3 +68,13 @@ def test_a_submission_without_options_is_neither_requeued_nor_limited_in_time() 
     assert (command.on_interrupt, command.attempts_max) == ("fail", 3)
     limits = (command.timeout_seconds, command.queue_seconds_max, command.silence_seconds_max)
     assert limits == (None, None, None)
+
+
+def test_submits_and_openings_demand_what_the_session_will() -> None:
+    submit = commands.Submit(run_id="A", input=None, size_bytes=1, agent="coder")
+
+    assert commands.demands_of(submit) == {"agent:coder"}
+    assert commands.demands_of(attrs.evolve(submit, agent=None)) == {"agent:"}
+    assert commands.demands_of(commands.OpenSession(node_tags={"a": "b"})) == {"tag:a=b"}
+    assert commands.demands_of(commands.OpenSession()) == frozenset()
+    assert commands.demands_of(commands.GetStatus()) == frozenset()

@@ -554,3 +554,213 @@ async def test_where_an_agent_raised_is_logged_unless_it_says_itself_what_failed
     (log,) = [log for log in logs if log["event"] == "agent_raised"]
     assert "in agent" in log["traceback"]
     assert "KeyError: 'nope'" in log["traceback"]
+
+
+# ---- asking in the slot ----
+
+
+async def answering(agent, *answers, clock_seconds=0.0, **options):
+    """One run's outcome, what each answer was met with, and the events, on virtual time."""
+    async with open_supervisor(MemoryStore(), agent) as supervisor:
+        session = await supervisor.session("s")
+        run = await session.submit(None, **options)
+        met = []
+        for name, value in answers:
+            await trio.sleep(1)
+            met.append(await session.answer(run.id, name, value))
+        outcome = await run.wait()
+        events = await session.events()
+    assert_history(events)
+    return outcome, met, events
+
+
+async def test_an_agent_gets_the_answer_to_what_it_asks_without_leaving_its_slot(autojump_clock):
+    async def agent(request, context):
+        await context.emit("turn_completed", {})
+        first = await context.ask("colour", {"choices": ["red", "blue"]})
+        again = await context.ask("colour")
+        return [first, again, request.attempt]
+
+    outcome, met, events = await answering(agent, ("size", 1), ("colour", "red"), ("colour", "b"))
+
+    assert outcome.output == ["red", "red", 1]
+    assert met == [False, True, False]
+    types = [event.type for event in events if event.run_id is not None]
+    assert types[2:5] == ["turn_completed", "run_asked", "run_answered"]
+
+
+async def test_a_question_that_nobody_answers_has_its_default(autojump_clock):
+    async def agent(request, context):
+        return await context.ask("q", timeout_seconds=30, default={"approved": False})
+
+    outcome, _, events = await answering(agent)
+
+    assert outcome.output == {"approved": False}
+    assert trio.current_time() == pytest.approx(30, abs=0.5)
+    assert next(e for e in events if e.type == "run_answered").data["expired"] is True
+
+
+async def test_an_agent_that_gave_up_waiting_finds_the_answer_later(autojump_clock):
+    async def agent(request, context):
+        with trio.move_on_after(0.5):
+            await context.ask("q")
+        await trio.sleep(2)
+        return await context.ask("q")
+
+    outcome, met, _ = await answering(agent, ("q", "late"))
+
+    assert (outcome.output, met) == ("late", [True])
+
+
+async def test_the_same_question_twice_at_once_is_refused(autojump_clock):
+    async def agent(request, context):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(context.ask, "q")
+            await trio.sleep(0.1)
+            with pytest.raises(InvalidArgument, match="asks for 'q' already"):
+                await context.ask("q")
+            nursery.cancel_scope.cancel()
+
+    outcome, _, _ = await answering(agent)
+
+    assert outcome.error is None
+
+
+async def test_who_waits_for_an_answer_is_not_silent(autojump_clock):
+    async def agent(request, context):
+        return await context.ask("q", timeout_seconds=50, default="nobody")
+
+    outcome, _, _ = await answering(agent, silence_seconds_max=5)
+
+    assert outcome.output == "nobody"
+
+
+async def test_a_parked_run_is_answered_when_its_time_is_over_also_in_another_process(
+    autojump_clock,
+):
+    store, clock = MemoryStore(), VirtualClock(autojump_clock)
+
+    async def agent(request, context):
+        return await context.park("n", timeout_seconds=60, default="nobody")
+
+    async with open_supervisor(store, agent, time_ns=clock.time_ns) as supervisor:
+        run = await (await supervisor.session("s")).submit(1)
+        await trio.sleep(20)
+    parked_at = trio.current_time()
+    async with open_supervisor(store, agent, time_ns=clock.time_ns) as supervisor:
+        outcome = await (await supervisor.session("s")).wait(run.id)
+
+    assert outcome.output == "nobody"
+    assert trio.current_time() - parked_at == pytest.approx(40, abs=1)
+
+
+@pytest.mark.parametrize("method", ["ask", "park"])
+async def test_a_question_with_its_default_has_to_fit_into_one_record(autojump_clock, method):
+    async def agent(request, context):
+        with pytest.raises(RecordTooLarge, match="data and default is 1206 bytes"):
+            await getattr(context, method)("n", bytes(600), default=bytes(600), timeout_seconds=1)
+
+    limits = SupervisorLimits(record_bytes_max=1_200)
+    async with open_supervisor(MemoryStore(), agent, limits=limits) as supervisor:
+        outcome = await (await supervisor.session("s")).execute(None)
+
+    assert outcome.error is None
+
+
+async def test_an_ended_run_neither_asks_nor_takes(autojump_clock):
+    left = []
+
+    async def agent(request, context):
+        context.accept_steers()
+        left.append(context)
+
+    await execute(agent)
+
+    with pytest.raises(RunEnded):
+        await left[0].ask("q")
+    assert left[0].take_steers() == []
+
+
+# ---- the session of a run ----
+
+
+async def test_an_agent_reads_and_configures_its_own_session(autojump_clock):
+    async def agent(request, context):
+        await context.emit("message_sent", {"content": "hi"})
+        await context.flush()
+        seen = [event.type for event in await context.session.events(run_id=context.run_id)]
+        await context.session.configure(metadata_update={"handle": "h1", "old": None})
+        await context.session.append("note", {"by": "agent"})
+        info = await context.session.info()
+        return [context.session.id, seen, info.metadata]
+
+    async with open_supervisor(MemoryStore(), agent) as supervisor:
+        session = await supervisor.session("s", metadata={"old": 1, "kept": 2})
+        outcome = await session.execute(None)
+
+    assert outcome.output == [
+        "s",
+        ["run_submitted", "run_started", "message_sent"],
+        {"kept": 2, "handle": "h1"},
+    ]
+
+
+# ---- what is emitted before a run parks ----
+
+
+class Appends(MemoryStore):
+    """Remembers the types of each append."""
+
+    def __init__(self):
+        super().__init__()
+        self.types = []
+
+    async def append(self, claim, *, expected_seq, records, info=None):
+        self.types.append([record.type for record in records])
+        await super().append(claim, expected_seq=expected_seq, records=records, info=info)
+
+
+async def test_an_event_that_asks_for_an_answer_is_not_seen_before_it_can_be_answered(
+    autojump_clock,
+):
+    async def agent(request, context):
+        try:
+            await context.emit("message_sent", {"content": "working"})
+            await trio.sleep(1)
+            await context.emit("tool_approval_requested", {"request_id": "r"})
+            return await context.park("approval")
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(2)
+
+    store = Appends()
+    async with open_supervisor(store, agent) as supervisor:
+        session = await supervisor.session("s")
+        run = await session.submit(1)
+        async with session.subscribe(types={"tool_approval_requested"}) as events:
+            async for _ in events:
+                break
+        accepted = await session.answer(run.id, "approval", "yes")
+        outcome = await run.wait(timeout_seconds=60)
+
+    assert accepted is True
+    assert outcome.output == "yes"
+    assert ["tool_approval_requested", "run_waiting"] in store.types
+
+
+async def test_an_agent_that_flushes_behind_its_parking_does_not_wait_for_itself(autojump_clock):
+    async def agent(request, context):
+        try:
+            await context.emit("turn_completed", {"n": 1})
+            return await context.park("n", timeout_seconds=1)
+        finally:
+            with trio.CancelScope(shield=True):
+                await context.emit("turn_completed", {"n": 2})
+                await context.flush()
+                await context.emit("turn_completed", {"n": 3})
+
+    outcome, events = await execute(agent)
+
+    assert outcome.error is None
+    before = [event.data["n"] for event in events if event.type == "turn_completed"][:3]
+    assert before == [1, 2, 3]

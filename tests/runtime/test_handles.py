@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime
 import math
+from functools import partial
 
 import attrs
 import pytest
@@ -11,10 +12,12 @@ from moorage.runtime import (
     BufferFull,
     InvalidArgument,
     KeyConflict,
+    NewEvent,
     QueueFull,
     RecordTooLarge,
     RunCancelled,
     SessionBusy,
+    SessionChanged,
     SessionClosed,
     StoreFailed,
     SupervisorLimits,
@@ -22,6 +25,7 @@ from moorage.runtime import (
     UnknownSession,
     open_supervisor,
 )
+from moorage.runtime.commands import Close, Reopen
 from moorage.runtime.testing import VirtualClock, assert_history, wait_until
 from moorage.stores import MemoryStore
 
@@ -56,7 +60,7 @@ async def session(supervisor):
 # ---- submitting ----
 
 
-@pytest.mark.parametrize("data", NOT_PLAIN, ids=repr)
+@pytest.mark.parametrize("data", NOT_PLAIN, ids=lambda data: type(data).__name__)
 async def test_data_that_is_not_plain_msgpack_is_refused_everywhere(autojump_clock, session, data):
     for ask in (
         session.submit(data),
@@ -596,6 +600,27 @@ async def test_a_close_by_force_goes_on_when_the_worker_is_rebuilt_meanwhile(
     assert outcome.state == "cancelled"
 
 
+class ReopenedAtOnce(MemoryStore):
+    """Somebody reopens each session before who closed it hears of that."""
+
+    async def hand_over(self, session_id, command):
+        answer = await super().hand_over(session_id, command)
+        if isinstance(command, Close):
+            await super().hand_over(session_id, Reopen())
+        return answer
+
+
+async def test_a_close_that_is_undone_at_once_has_taken_place_all_the_same(autojump_clock, sleeper):
+    async with open_supervisor(ReopenedAtOnce(), sleeper) as supervisor:
+        session = await supervisor.session("s")
+        with trio.fail_after(60):
+            closed = await session.close()
+        state = (await session.info()).state
+
+    assert closed is True
+    assert state == "open"
+
+
 async def test_while_a_close_by_force_is_under_way_nothing_is_accepted(autojump_clock):
     async def slow_to_end(request, context):
         try:
@@ -953,3 +978,100 @@ async def test_wait_idle_waits_for_queued_and_running_but_not_for_parked_runs(au
         await session.wait_idle()
 
     assert idle_at == pytest.approx(15, abs=0.1)
+
+
+# ---- approvals, appending many, single entries of the metadata ----
+
+
+async def asker(request, context):
+    return await context.park("approval:call_1")
+
+
+async def test_a_tool_call_is_approved_or_denied_once(autojump_clock):
+    async with open_supervisor(MemoryStore(), asker) as supervisor:
+        session = await supervisor.session("s", slots=2)
+        yes, no = await session.submit(1), await session.submit(2)
+        await trio.sleep(1)
+        met = [
+            await session.approve(f"{yes.id}:call_1", by="ada", tool_input={"x": 1}),
+            await session.deny(f"{yes.id}:call_1"),
+            await session.deny(f"{no.id}:call_1", reason="too dangerous"),
+        ]
+        with pytest.raises(InvalidArgument, match="request id"):
+            await session.approve(yes.id)
+        with pytest.raises(UnknownRun):
+            await session.approve("run_none:call_1")
+        outputs = [(await run.wait()).output for run in (yes, no)]
+        late = await session.approve(f"{no.id}:call_1")
+
+    assert met == [True, False, True]
+    assert late is False
+    assert outputs == [
+        {"approved": True, "by": "ada", "tool_input": {"x": 1}},
+        {"approved": False, "reason": "too dangerous"},
+    ]
+
+
+async def test_several_events_are_appended_together_or_not_at_all(autojump_clock, session):
+    events = [NewEvent("note", {"n": n}, {"from": "me"}) for n in range(3)]
+
+    appended = await session.append_many(events)
+    nothing = await session.append_many([])
+    for bad in (NewEvent("note", object()), NewEvent("run_started", {})):
+        with pytest.raises(InvalidArgument):
+            await session.append_many([*events, bad])
+
+    assert [event.seq for event in appended] == [2, 3, 4]
+    assert nothing == []
+    assert await session.events(after=1) == appended
+
+
+async def test_of_two_who_append_behind_the_same_head_one_is_refused(autojump_clock, session):
+    refused = []
+
+    async def append(name):
+        try:
+            await session.append_many([NewEvent("note", name)], expected_seq=1)
+        except SessionChanged as error:
+            refused.append((name, error.head_seq))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(append, "a")
+        nursery.start_soon(append, "b")
+    with pytest.raises(InvalidArgument, match="expected_seq"):
+        await session.append_many([NewEvent("note", "c")], expected_seq=-1)
+
+    (noted,) = await session.events(types={"note"})
+    assert refused == [({"a": "b", "b": "a"}[noted.data], 2)]
+
+
+async def test_events_that_are_too_large_together_are_refused(autojump_clock, sleeper):
+    limits = SupervisorLimits(record_bytes_max=1_024, emit_ahead_bytes_max=1_024)
+    async with open_supervisor(MemoryStore(), sleeper, limits=limits) as supervisor:
+        session = await supervisor.session("s")
+        with pytest.raises(RecordTooLarge, match="3 events together"):
+            await session.append_many([NewEvent("note", "x" * 500)] * 3)
+
+        assert (await session.info()).head_seq == 1
+
+
+async def test_metadata_entries_of_many_writers_do_not_overwrite_each_other(
+    autojump_clock, session
+):
+    await session.configure(metadata={"gone": 1})
+
+    async with trio.open_nursery() as nursery:
+        for n in range(10):
+            nursery.start_soon(partial(session.configure, metadata_update={f"k{n}": n}))
+    await session.configure(metadata_update={"gone": None, "never there": None})
+
+    assert (await session.info()).metadata == {f"k{n}": n for n in range(10)}
+
+
+async def test_metadata_does_not_grow_beyond_its_limit_in_steps(autojump_clock, session):
+    await session.configure(metadata_update={"a": "x" * 10_000})
+
+    with pytest.raises(RecordTooLarge):
+        await session.configure(metadata_update={"b": "x" * 10_000})
+
+    assert list((await session.info()).metadata) == ["a"]

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from moorage.runtime.codec import decode_struct, encode_struct, pack, unpack
 from moorage.runtime.events import Event
-from moorage.runtime.image import SUMMARY_CHARS_MAX, SessionImage, first_words
+from moorage.runtime.image import SessionImage
 from moorage.runtime.runs import RunState
 from moorage.runtime.sessions import SessionState
 
@@ -209,30 +209,6 @@ def test_info_tells_what_listings_show() -> None:
     assert info.summary == "A"
 
 
-@pytest.mark.parametrize(
-    ("input", "summary"),
-    [
-        ("hello there", "hello there"),
-        ("  several\n lines\tof text ", "several lines of text"),
-        ({"prompt": "do it"}, "do it"),
-        ({"content": "do it"}, "do it"),
-        ({"messages": [{"role": "user", "content": "hi"}, {"content": "no"}]}, "hi"),
-        ([{"content": "hi"}], "hi"),
-        ({"other": "x"}, None),
-        ({"messages": []}, None),
-        ({"messages": ["bare"]}, None),
-        ([{"content": 7}], None),
-        ("   ", None),
-        (7, None),
-        (None, None),
-        ("x" * SUMMARY_CHARS_MAX, "x" * SUMMARY_CHARS_MAX),
-        ("x" * (SUMMARY_CHARS_MAX + 1), "x" * (SUMMARY_CHARS_MAX - 1) + "…"),
-    ],
-)
-def test_a_session_is_recognised_by_its_first_words(input: object, summary: str | None) -> None:
-    assert first_words(input) == summary
-
-
 def test_the_first_words_stay_when_more_comes() -> None:
     assert opened().submit("A", "B").image.summary == "A"
     assert opened(summary="set").submit("A").image.summary == "set"
@@ -274,3 +250,80 @@ def test_a_snapshot_of_a_newer_version_is_read_without_what_it_added() -> None:
     fields = unpack(encode_struct(opened().image))
 
     assert decode_struct(pack({**fields, "mood": "good"}), SessionImage) == opened().image
+
+
+# ---- questions, messages, waits with a limit ----
+
+
+def test_a_question_is_open_until_it_is_answered_or_its_run_parks() -> None:
+    log = opened().submit("A").start("A").add("run_asked", "A", name="q", data=1, default="no")
+    run = log.image.runs["A"]
+    open_before = dict(run.asked)
+
+    log.add("run_asked", "A", name="r", data=1).add("run_answered", "A", name="q", value=7)
+    open_after, answers = dict(run.asked), run.answers
+    log.add("run_requeued", "A", attempt=1)
+    requeued = dict(run.asked)
+    log.add("run_started", "A", attempt=2).add("run_waiting", "A", name="n", data=1, elapsed_ns=0)
+
+    assert (open_before, open_after, answers) == ({"q": "no"}, {"r": None}, {"q": 7})
+    assert requeued == {"r": None}
+    assert (run.asked, run.asked_at, run.answers) == ({}, {}, {"q": 7})
+    assert log.image.counts == {"queued": 0, "running": 0, "waiting": 1}
+
+
+def test_messages_count_with_their_run_until_they_are_taken_or_it_ends() -> None:
+    log = opened().submit("A").start("A")
+    for steer_id in "MN":
+        log.add("run_steered", "A", steer_id=steer_id, message="x", message_bytes=5)
+    both = log.image.steers, log.image.queue_bytes
+
+    log.add("run_steer_taken", "A", steer_id="M")
+    one = log.image.steers, log.image.queue_bytes
+    log.add("run_completed", "A", output=None)
+
+    assert (both, one) == ((2, 13), (1, 8))
+    assert (log.image.steers, log.image.queue_bytes) == (0, 0)
+
+
+def test_a_wait_with_a_limit_is_counted_while_it_lasts() -> None:
+    log = opened().submit("A", "B").start("A").start("B")
+    log.add("run_waiting", "A", name="n", data=1, elapsed_ns=0, expires_at_ns=9, default="no")
+    log.add("run_waiting", "B", name="n", data=1, elapsed_ns=0)
+    waits = log.image.timed_waits, log.image.info().timed_waits
+
+    log.add("run_resumed", "A", name="n", value=1).add("run_cancelled", "B", error={})
+
+    assert waits == (1, 1)
+    assert log.image.timed_waits == 0
+    assert log.image.runs["A"].parked_until_ns is None
+
+
+def test_what_a_run_used_before_it_parked_or_was_requeued_is_kept_with_it() -> None:
+    log = opened().submit("A").start("A")
+    log.add("run_waiting", "A", name="n", data=1, elapsed_ns=0, usage={"tokens": 5})
+    log.add("run_resumed", "A", name="n", value=1).start("A")
+
+    log.add("run_requeued", "A", attempt=1, usage={"tokens": 7})
+
+    assert log.image.runs["A"].usage == {"tokens": 12}
+
+
+def test_a_deletion_is_folded_in_and_undone() -> None:
+    image = SessionImage("s")
+    for seq, (type, data) in enumerate(
+        [
+            ("session_opened", {}),
+            ("session_closed", {"outcome": "failed", "reason": "r"}),
+            ("session_deleted", {"state_before": "closed"}),
+        ],
+        1,
+    ):
+        image.apply(Event("s", seq, 10 * seq, type, None, data))
+    deleted = image.info()
+    image.apply(Event("s", 4, 40, "session_undeleted", None, {}))
+
+    assert (deleted.state, deleted.closed_at_ns, deleted.deleted_at_ns) == ("closed", 20, 30)
+    assert (deleted.outcome, deleted.reason) == ("failed", "r")
+    assert (image.state, image.outcome, image.closed_at_ns) == (SessionState.OPEN, None, None)
+    assert (image.deleted_at_ns, image.deleted_from) == (None, None)

@@ -7,7 +7,7 @@ import pytest
 from moorage.runtime.errors import InvalidArgument
 from moorage.runtime.limits import SupervisorLimits
 
-UNITS = ("max", "seconds", "bytes")
+UNITS = ("max", "seconds", "bytes", "slots")
 FIELDS = {field.name: field for field in attrs.fields(SupervisorLimits)}
 WHOLE = [name for name, field in FIELDS.items() if field.metadata.get("whole")]
 TIMES = [name for name in FIELDS if name not in WHOLE]

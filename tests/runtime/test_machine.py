@@ -9,7 +9,7 @@ import pytest
 from moorage.runtime.codec import encode_struct
 from moorage.runtime.commands import (
     AnswerRun,
-    AppendEvent,
+    AppendEvents,
     Cancel,
     Close,
     GetStatus,
@@ -17,7 +17,10 @@ from moorage.runtime.commands import (
     OpenSession,
     Pause,
     Reopen,
+    RestoreSession,
     Resume,
+    SoftDelete,
+    Steer,
     Submit,
 )
 from moorage.runtime.errors import (
@@ -27,18 +30,19 @@ from moorage.runtime.errors import (
     MoorageError,
     QueueFull,
     SessionBusy,
+    SessionChanged,
     SessionClosed,
     SessionExists,
     SessionQuarantined,
     UnknownRun,
     UnknownSession,
 )
-from moorage.runtime.events import Event
+from moorage.runtime.events import Event, NewEvent
 from moorage.runtime.image import SessionImage
 from moorage.runtime.limits import SupervisorLimits
 from moorage.runtime.machine import SessionMachine
 from moorage.runtime.sessions import SessionState
-from moorage.runtime.steps import ArmTimer, RunEndedSignal, Step, StopRun
+from moorage.runtime.steps import ArmTimer, AskSignal, RunEndedSignal, Step, StopRun
 from moorage.runtime.transitions import SESSION_DECIDE, Ruling, SessionInput
 
 if TYPE_CHECKING:
@@ -108,6 +112,17 @@ def test_opening_creates_a_session_with_one_slot_unless_told_otherwise() -> None
     assert [(event.type, event.data) for event in step.events] == [
         ("session_opened", {"slots": 1, "tags": {"a": "b"}})
     ]
+
+
+def test_what_a_new_session_gets_is_the_limits_matter_and_recorded() -> None:
+    limits = SupervisorLimits(session_slots_default=4)
+    first, told = (SessionMachine(SessionImage("s"), limits) for _ in range(2))
+    (opened,) = first.handle(OpenSession(), NOW_NS).events
+    again = first.handle(OpenSession(), NOW_NS).events
+    (other,) = told.handle(OpenSession(slots=2), NOW_NS).events
+
+    assert (opened.data["slots"], first.image.slots) == (4, 4)
+    assert (again, other.data["slots"]) == ([], 2)
 
 
 def test_opening_again_records_only_what_is_different() -> None:
@@ -395,22 +410,61 @@ def test_a_hosts_event_gets_the_next_seq_and_changes_nothing_else() -> None:
 
     step = do(
         machine,
-        AppendEvent(type="message_received", data="hi", size_bytes=3, metadata={"from": "me"}),
+        AppendEvents(events=(NewEvent("message_received", "hi", {"from": "me"}),), size_bytes=3),
     )
 
     event = Event("s", 2, NOW_NS, "message_received", None, "hi", {"from": "me"})
-    assert step == Step([event], [], event)
+    assert step == Step([event], [], [event])
+    assert machine.image.head_seq == 2
+
+
+def test_events_go_behind_the_head_that_was_expected_and_nowhere_else() -> None:
+    machine = opened()
+    append = AppendEvents(events=(NewEvent("n", 1),), size_bytes=1, expected_seq=1)
+    do(machine, append)
+
+    late = refused(machine, append)
+
+    assert isinstance(late, SessionChanged)
+    assert (late.expected_seq, late.head_seq) == (1, 2)
     assert machine.image.head_seq == 2
 
 
 def test_a_closed_or_quarantined_session_takes_no_events() -> None:
     machine = opened()
-    append = AppendEvent(type="message_received", data="hi", size_bytes=3)
+    append = AppendEvents(events=(NewEvent("message_received", "hi"),), size_bytes=3)
     assert isinstance(refused(unopened(), append), UnknownSession)
     assert isinstance(refused(quarantined(opened()), append), SessionQuarantined)
 
     do(machine, Close())
     assert isinstance(refused(machine, append), SessionClosed)
+
+
+def test_what_would_tear_a_run_apart_is_refused_from_its_start_to_its_end() -> None:
+    machine = opened()
+    append = AppendEvents(events=(NewEvent("n", "hi"),), size_bytes=3, between_runs=True)
+    run(machine, "A")
+    running = refused(machine, append)
+    end(machine, "A", "parked")
+    waiting = refused(machine, append)
+    do(machine, Cancel(run_id="A"))
+
+    step = do(machine, append)
+
+    assert isinstance(running, SessionBusy)
+    assert isinstance(waiting, SessionBusy)
+    assert (running.running, waiting.waiting) == (1, 1)
+    assert [event.type for event in step.events] == ["n"]
+
+
+def test_queued_runs_are_not_torn_apart() -> None:
+    machine = opened()
+    do(machine, Pause())
+    submit(machine, "A")
+
+    step = do(machine, AppendEvents(events=(NewEvent("n", 1),), size_bytes=1, between_runs=True))
+
+    assert [event.type for event in step.events] == ["n"]
 
 
 # ---- pausing, draining, closing ----
@@ -600,6 +654,9 @@ COMMANDS: dict[SessionInput, Command] = {
     SessionInput.CLOSE: Close(),
     SessionInput.REOPEN: Reopen(),
     SessionInput.LIFT: LiftQuarantine(),
+    SessionInput.LOOK: OpenSession(include_deleted=True),
+    SessionInput.DELETE: SoftDelete(),
+    SessionInput.RESTORE: RestoreSession(),
 }
 """SessionInput.QUARANTINE is missing: it is recorded for the machine, which may be what crashes."""
 
@@ -635,3 +692,121 @@ def test_a_command_does_what_the_table_says(
         assert do(machine, command) == Step([], [], False)
     else:
         refused(machine, command)
+
+
+# ---- steering ----
+
+
+def steer(machine: SessionMachine, *, steerable: bool = True) -> Step:
+    return do(
+        machine,
+        Steer(run_id="A", steer_id="M", message="left", size_bytes=5, steerable=steerable),
+    )
+
+
+def test_a_running_run_whose_agent_takes_messages_is_offered_one() -> None:
+    machine = opened()
+    run(machine, "A")
+
+    step = steer(machine)
+
+    assert (types(step), step.answer) == (["run_steered"], True)
+
+
+@pytest.mark.parametrize("state", ["queued", "waiting", "not steerable"])
+def test_a_message_to_a_run_that_cannot_hear_it_is_a_run_of_its_own(state: str) -> None:
+    machine = opened()
+    if state == "queued":
+        submit(machine, "A")
+    else:
+        run(machine, "A")
+    if state == "waiting":
+        end(machine, "A", "parked")
+
+    step = steer(machine, steerable=state != "not steerable")
+
+    assert (types(step), step.answer) == (["run_submitted"], False)
+    assert machine.image.runs["M"].metadata == {"steer_of": "A"}
+
+
+def keyed(machine: SessionMachine, **changes: Any) -> Step:
+    """As a sender gives it who has looked the log through up to the head."""
+    values = {"steerable": True, "checked_at": machine.image.head_seq, **changes}
+    return do(machine, Steer(run_id="A", steer_id="M", message="left", size_bytes=5, **values))
+
+
+def test_a_message_to_a_run_that_has_ended_is_a_run_for_the_same_agent() -> None:
+    machine = opened()
+    run(machine, "A")
+    end(machine, "A", "returned")
+
+    step = keyed(machine, ended=True, agent="coder")
+
+    assert (types(step), step.answer) == (["run_submitted"], False)
+    queued = machine.image.runs["M"]
+    assert (queued.agent, queued.metadata) == ("coder", {"steer_of": "A"})
+
+
+def test_a_message_that_may_have_come_since_the_log_was_looked_through_waits_for_another_look() -> (
+    None
+):
+    machine = opened()
+    run(machine, "A")
+    before = machine.image.head_seq
+    again = Step([], [], None)
+
+    assert keyed(machine, checked_at=before).answer is True
+    assert keyed(machine) == again  # it waits to be taken
+    machine.taken("A", "M", NOW_NS)
+    assert keyed(machine, checked_at=before) == again  # it came and went
+    end(machine, "A", "returned")
+    assert keyed(machine, ended=True).answer is False
+    assert keyed(machine, ended=True) == again  # it is a run
+    at_the_end = machine.image.head_seq
+    machine.start(NOW_NS)
+    end(machine, "M", "returned")
+    assert keyed(machine, ended=True, checked_at=at_the_end) == again  # which has ended
+
+
+def test_a_message_is_refused_where_a_submission_would_be() -> None:
+    machine = opened()
+    command = Steer(run_id="A", steer_id="M", message="left", size_bytes=5, steerable=True)
+    assert isinstance(refused(unopened(), command), UnknownSession)
+    assert isinstance(refused(machine, command), UnknownRun)
+
+    run(machine, "A")
+    assert isinstance(refused(quarantined(machine), command), SessionQuarantined)
+
+
+def test_a_question_is_answered_once_and_under_its_own_name_only() -> None:
+    machine = opened()
+    run(machine, "A")
+    machine.asked(AskSignal("A", 1, "q", None), NOW_NS)
+
+    answers = [
+        do(machine, AnswerRun(run_id="A", name=name, value=1)).answer for name in ("n", "q", "q")
+    ]
+
+    assert answers == [False, True, False]
+
+
+def test_an_open_question_of_a_run_being_cancelled_is_not_answered_any_more() -> None:
+    machine = opened()
+    run(machine, "A")
+    machine.asked(AskSignal("A", 1, "q", None), NOW_NS)
+    do(machine, Cancel(run_id="A"))
+
+    assert do(machine, AnswerRun(run_id="A", name="q", value=1)).answer is False
+
+
+# ---- expiry ----
+
+
+def test_an_expiry_is_recorded_until_it_is_taken_back() -> None:
+    machine = opened()
+
+    (event,) = do(machine, OpenSession(expire_after_seconds=60.0)).events
+    assert event.data == {"expire_after_seconds": 60.0}
+    (event,) = do(machine, OpenSession(expire_by_policy=True)).events
+    assert event.data == {"expire_after_seconds": None}
+    assert machine.image.info().expire_after_seconds is None

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import asyncio
 import threading
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 import trio
@@ -361,7 +363,7 @@ async def test_a_mapping_of_agents_serves_by_name(autojump_clock):
     async with open_supervisor(MemoryStore(), agents) as supervisor:
         session = await supervisor.session("s")
         outcomes = [await session.execute(1, agent=name) for name in (None, "default", "other")]
-        with pytest.raises(InvalidArgument, match="nobody"):
+        with pytest.raises(InvalidArgument, match=r"named 'nobody' .*: there are default, other$"):
             await session.submit(1, agent="nobody")
     async with open_supervisor(MemoryStore(), {"only": named("only")}) as supervisor:
         session = await supervisor.session("s")
@@ -426,3 +428,26 @@ async def test_two_defects_at_once_come_out_as_a_group(autojump_clock):
         async with open_supervisor(MemoryStore(), agent) as supervisor:
             session = await supervisor.session("s")
             await session.execute(None)
+
+
+@pytest.mark.parametrize(
+    ("store", "message"),
+    [
+        ("data", r"such as JournalStore\('data'\), not a path"),
+        (Path("data"), r"such as JournalStore\('data'\), not a path"),
+        (None, "such as JournalStore or MemoryStore, not None"),
+    ],
+)
+async def test_what_is_no_store_is_refused_with_what_would_be_one(store, message, sleeper):
+    with pytest.raises(InvalidArgument, match=message):
+        async with open_supervisor(store, sleeper):
+            pass
+
+
+def test_a_program_of_asyncio_is_told_that_trio_is_needed(sleeper):
+    async def main():
+        async with open_supervisor(MemoryStore(), sleeper):
+            pass
+
+    with pytest.raises(RuntimeError, match=r"needs trio: .* trio\.run"):
+        asyncio.run(main())

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from moorage.runtime import recall as recall_module
 from moorage.runtime.codec import encode_event, encode_struct
-from moorage.runtime.commands import AppendEvent, Cancel, OpenSession, Submit
-from moorage.runtime.errors import CorruptLog, CursorExpired
+from moorage.runtime.commands import AppendEvents, Cancel, OpenSession, Submit
+from moorage.runtime.errors import CorruptLog, CursorExpired, StoreFailed
+from moorage.runtime.events import NewEvent
 from moorage.runtime.image import SessionImage
 from moorage.runtime.limits import SupervisorLimits
 from moorage.runtime.machine import SessionMachine
 from moorage.runtime.ports import Claim, Snapshot
 from moorage.runtime.recall import Recalled, recall, recall_session
+from moorage.runtime.sessions import SEALED, SessionInfo, SessionState
 from moorage.runtime.turns import Batch
 from moorage.stores import MemoryStore
 
@@ -83,7 +85,7 @@ async def test_a_session_that_does_not_exist_has_an_image_with_the_head_of_its_t
 async def test_the_whole_log_gives_the_live_image() -> None:
     async with writing() as writer:
         await writer.do(OpenSession(slots=2), submit("A"), submit("B"), Cancel(run_id="A"))
-        await writer.do(AppendEvent(type="message_received", data="hi", size_bytes=3))
+        await writer.do(AppendEvents(events=(NewEvent("message_received", "hi"),), size_bytes=3))
 
         assert await writer.recall() == writer.image
 
@@ -201,3 +203,12 @@ async def test_a_snapshot_that_is_none_is_damage_and_tells_where() -> None:
             await writer.recall(snapshot=Snapshot(1, b"\xc1"))
 
     assert (caught.value.file, caught.value.offset) == ("snapshot of session 's'", 1)
+
+
+async def test_an_encrypted_session_is_refused_by_a_store_without_its_keys() -> None:
+    sealed = SessionInfo("s", SessionState.OPEN, {}, {SEALED: b"x"}, 1, 1, 1, {})
+
+    with pytest.raises(StoreFailed, match="'s' is encrypted: open the store with its keys") as told:
+        await recall(MemoryStore(), "s", head_seq=1, info=sealed, snapshot=None)
+
+    assert told.value.written is False

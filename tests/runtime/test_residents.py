@@ -4,8 +4,10 @@ from contextlib import suppress
 
 import pytest
 import trio
+import trio.testing
 from moorage.runtime import (
     CorruptLog,
+    SessionChanged,
     SessionQuarantined,
     StoreFailed,
     SupervisorLimits,
@@ -79,6 +81,61 @@ async def test_a_parked_run_does_not_keep_its_session_in_memory(autojump_clock):
 
     assert resident == set()
     assert outcome.output == 42
+
+
+async def test_a_wait_with_a_limit_of_time_does_not_keep_its_session_in_memory(autojump_clock):
+    async def agent(request, context):
+        return await context.park("n", timeout_seconds=request.input, default="nobody")
+
+    clock, ended_at = VirtualClock(autojump_clock), {}
+    limits = SupervisorLimits(idle_seconds=10, sessions_resident_max=2)
+    options = {"limits": limits, "time_ns": clock.time_ns}
+    async with open_supervisor(MemoryStore(), agent, **options) as supervisor:
+
+        async def wait(session, run):
+            outcome = await session.wait(run.id, timeout_seconds=100_000)
+            ended_at[session.id] = trio.current_time(), outcome.output
+
+        async with trio.open_nursery() as nursery:
+            for number in range(5):  # more than there is room for, and all wait for hours
+                session = await supervisor.session(f"s{number}")
+                nursery.start_soon(wait, session, await session.submit(3_600 * (number + 1)))
+            await trio.sleep(60)
+            resident = resident_ids(supervisor)
+            answered = await supervisor.session("s3")
+            (run_id,) = (await answered.status()).waiting
+            await answered.answer(run_id, "n", "somebody")
+        passed = trio.current_time()
+        await trio.sleep(60)
+        alarms = len(supervisor.residents._alarm_of)
+
+    assert resident == set()
+    assert ended_at.pop("s3")[1] == "somebody"
+    assert [output for _, output in ended_at.values()] == ["nobody"] * 4
+    for name, (time, _) in ended_at.items():
+        assert time == pytest.approx(3_600 * (int(name[1]) + 1), abs=15)
+    assert passed == pytest.approx(5 * 3_600, abs=15)
+    assert alarms == 0
+
+
+async def test_a_wait_that_was_answered_wakes_nobody(autojump_clock):
+    async def agent(request, context):
+        return await context.park("n", timeout_seconds=100)
+
+    limits = SupervisorLimits(idle_seconds=10)
+    async with open_supervisor(MemoryStore(), agent, limits=limits) as supervisor:
+        session = await supervisor.session("s")
+        run = await session.submit(None)
+        await trio.sleep(20)
+        away = resident_ids(supervisor)
+        await session.answer(run.id, "n", 1)
+        await trio.sleep(79)
+        awake = set()
+        for _ in range(5):
+            await trio.sleep(1)
+            awake |= resident_ids(supervisor)
+
+    assert (away, awake) == (set(), set())
 
 
 async def test_a_queue_limit_of_time_keeps_its_session_in_memory(autojump_clock, sleeper):
@@ -392,6 +449,22 @@ async def test_a_session_that_becomes_idle_makes_room_at_once_and_unharmed(autoj
     assert 5 <= opened_at < 5.1
     assert outcome.state == "completed"
     assert states == {"busy": "open", "other": "open"}
+
+
+async def test_a_quarantined_session_is_not_kept_when_its_deletion_is_refused(
+    autojump_clock, failing_store, sleeper
+):
+    limits = SupervisorLimits(restarts_max=2)
+    async with open_supervisor(failing_store, sleeper, limits=limits) as supervisor:
+        session = await supervisor.session("s")
+        await crash_until_quarantined(failing_store, session)
+
+        with pytest.raises(SessionChanged):
+            await supervisor.delete_session("s", expected_seq=1)
+        await trio.testing.wait_all_tasks_blocked()
+        claims = failing_store.statistics().claims
+
+    assert claims == 0
 
 
 async def test_a_quarantined_session_can_be_deleted_and_used_again(

@@ -11,87 +11,28 @@ from moorage.runtime.commands import (
     Cancel,
     Close,
     LiftQuarantine,
-    OpenSession,
     Pause,
-    Submit,
+    Steer,
 )
 from moorage.runtime.events import Event
 from moorage.runtime.image import SessionImage
 from moorage.runtime.limits import SupervisorLimits
 from moorage.runtime.machine import SessionMachine
-from moorage.runtime.run_decisions import FINISHED_KEYS_MAX, SECOND_NS
+from moorage.runtime.run_decisions import FINISHED_KEYS_MAX
 from moorage.runtime.runs import RunState
 from moorage.runtime.steps import (
     ArmTimer,
     MachineFault,
-    RunEndedSignal,
     StartRun,
     Step,
     StopRun,
 )
+from moorage.runtime.talk_decisions import SECOND_NS
 from moorage.runtime.transitions import RUN_DECIDE, Ruling, RunInput
 
-GRACE = 5.0
+from tests.runtime.bench import GRACE, Bench, types
+
 PROBLEM = {"code": "agent_failed", "message": "boom"}
-
-
-class Bench:
-    """A machine on the bench, with a clock that is turned by hand, in seconds."""
-
-    def __init__(self, *, slots: int = 1) -> None:
-        limits = SupervisorLimits(cancel_grace_seconds=GRACE)
-        self.machine = SessionMachine(SessionImage("s"), limits)
-        self.now = 1_000.0
-        self.log: list[Event] = []
-        self.do(OpenSession(slots=slots))
-
-    @property
-    def now_ns(self) -> int:
-        return round(self.now * SECOND_NS)
-
-    def keep(self, step: Step) -> Step:
-        self.log += step.events
-        return step
-
-    def do(self, command: Any) -> Step:
-        return self.keep(self.machine.handle(command, self.now_ns))
-
-    def submit(self, run_id: str = "A", **options: Any) -> Step:
-        return self.do(Submit(run_id=run_id, input=run_id, size_bytes=2, **options))
-
-    def start(self) -> Step:
-        return self.keep(self.machine.start(self.now_ns))
-
-    def running(self, run_id: str = "A", **options: Any) -> Bench:
-        self.submit(run_id, **options)
-        self.start()
-        return self
-
-    def end(self, how: str, run_id: str = "A", attempt: int = 1, **facts: Any) -> Step:
-        signal = RunEndedSignal(run_id, attempt, how, **facts)
-        return self.keep(self.machine.ended(signal, self.now_ns))
-
-    def park(self, run_id: str = "A", attempt: int = 1) -> Step:
-        return self.end("parked", run_id, attempt, name="n", output="ask")
-
-    def expire(self, kind: str, start: int, run_id: str = "A") -> Step:
-        return self.keep(self.machine.expired(run_id, kind, start, self.now_ns))
-
-    def state(self, run_id: str = "A") -> RunState | None:
-        run = self.machine.image.runs.get(run_id)
-        return None if run is None else run.state
-
-    def crash(self) -> Step:
-        """What is in memory is gone; the next machine has the log."""
-        image = SessionImage("s")
-        for event in self.log:
-            image.apply(event)
-        self.machine = SessionMachine(image, SupervisorLimits(cancel_grace_seconds=GRACE))
-        return self.keep(self.machine.recover(self.now_ns))
-
-
-def types(step: Step) -> list[str]:
-    return [event.type for event in step.events]
 
 
 # ---- starting ----
@@ -658,6 +599,20 @@ def test_a_forced_close_takes_effect_when_the_last_run_has_ended(
 
 
 @pytest.mark.promise(11)
+def test_the_end_of_a_run_that_was_a_message_is_remembered_like_that_of_one_with_a_key() -> None:
+    bench = Bench()
+    message = Steer(
+        run_id="A", steer_id="M", message="left", size_bytes=5, ended=True, checked_at=1
+    )
+    answers = [bench.do(message).answer]
+    bench.start()
+    bench.end("returned", "M")
+
+    answers.append(bench.do(message).answer)
+
+    assert answers == [False, None]
+
+
 def test_keys_of_finished_runs_that_are_forgotten_are_looked_up_again() -> None:
     bench = Bench(slots=FINISHED_KEYS_MAX + 1)
     head_seq = bench.machine.image.head_seq
@@ -674,3 +629,31 @@ def test_keys_of_finished_runs_that_are_forgotten_are_looked_up_again() -> None:
     assert ask(f"k{FINISHED_KEYS_MAX}", head_seq) is None
     assert ask("never used", first_end - 1) is None
     assert ask("never used", first_end) == "new"
+
+
+# ---- usage over parks and requeues ----
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_a_run_has_used_what_all_its_starts_have_used(crash: bool) -> None:
+    bench = Bench().running(on_interrupt="requeue")
+    bench.end("parked", name="n", usage={"tokens": 5})
+    bench.do(AnswerRun(run_id="A", name="n", value=1))
+    bench.start()
+    bench.end("stopped", usage={"tokens": 7})
+    if crash:
+        bench.crash()
+    bench.start()
+
+    ended = bench.end("returned", attempt=2, usage={"tokens": 11})
+
+    assert ended.events[0].data["usage"] == {"tokens": 23}
+
+
+def test_a_run_that_is_cancelled_while_it_waits_has_used_what_it_had() -> None:
+    bench = Bench().running()
+    bench.end("parked", name="n", usage={"tokens": 5})
+
+    cancelled = bench.do(Cancel(run_id="A"))
+
+    assert cancelled.events[0].data["usage"] == {"tokens": 5}

@@ -2,7 +2,13 @@ from __future__ import annotations
 
 import attrs
 import pytest
-from moorage.runtime.errors import RunCancelled, RunFailed, RunInterrupted, RunTimedOut
+from moorage.runtime.errors import (
+    InvalidArgument,
+    RunCancelled,
+    RunFailed,
+    RunInterrupted,
+    RunTimedOut,
+)
 from moorage.runtime.events import RUN_TERMINAL_TYPES, Event
 from moorage.runtime.runs import (
     RUN_TERMINAL_STATES,
@@ -10,6 +16,9 @@ from moorage.runtime.runs import (
     RunProblem,
     RunRequest,
     RunState,
+    added_usage,
+    approval_of,
+    approval_request,
     outcome_of,
 )
 
@@ -114,3 +123,28 @@ def test_requests_do_not_share_their_answers() -> None:
 
     assert second.answers == {}
     assert first.attempt == 1
+
+
+def test_a_request_id_leads_to_the_run_and_the_name_it_waits_under() -> None:
+    request_id, name = approval_request("run_1", "call:7")
+
+    assert approval_of(request_id) == ("run_1", name)
+
+
+@pytest.mark.parametrize("request_id", ["", "run_1", ":call", "run_1:", 5])
+def test_what_is_no_request_id_is_refused_by_value(request_id: object) -> None:
+    with pytest.raises(InvalidArgument, match="request id"):
+        approval_of(request_id)  # type: ignore[arg-type]
+
+
+def test_usages_add_up_and_what_is_no_number_is_replaced() -> None:
+    total = added_usage({"input": 1, "cost": 0.5, "model": "a", "cached": True}, None)
+
+    assert added_usage(total, {"input": 2, "model": "b", "output": 3, "cached": True}) == {
+        "input": 3,
+        "cost": 0.5,
+        "model": "b",
+        "output": 3,
+        "cached": True,
+    }
+    assert added_usage(None, None) == {}

@@ -55,3 +55,16 @@ def test_reports_of_several_sessions_add_up_without_losing_a_run() -> None:
     total = DrainReport.of_all([first, second])
 
     assert DrainReport(("a", "f"), ("b",), ("c",), ("d",), ("e", "g")) == total
+
+
+@pytest.mark.promise(4)
+def test_a_wait_that_ends_by_time_needs_a_worker() -> None:
+    assert attrs.evolve(INFO, runs={"waiting": 1}, timed_waits=1).needs_worker
+
+
+def test_a_session_demands_its_tags_and_the_agents_of_its_runs() -> None:
+    info = attrs.evolve(INFO, node_tags={"region": "eu"}, agents=["", "coder"])
+
+    assert info.agents == ("", "coder")
+    assert info.demands == {"tag:region=eu", "agent:", "agent:coder"}
+    assert INFO.demands == frozenset()

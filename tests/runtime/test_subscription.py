@@ -674,3 +674,11 @@ async def test_many_subscribers_come_and_go_and_leave_nothing(autojump_clock):
     gc.collect()
 
     assert (tail.sessions, tail.bytes) == (0, 0)
+
+
+async def test_where_to_start_is_a_seq_or_the_head_and_the_error_says_both(sleeper):
+    async with open_supervisor(MemoryStore(), sleeper) as supervisor:
+        session = await supervisor.session("s")
+
+        with pytest.raises(InvalidArgument, match=r"from 0 to [0-9]+, or 'head', not 'tail'"):
+            session.subscribe(after="tail")

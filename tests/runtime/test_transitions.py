@@ -7,6 +7,7 @@ from moorage.runtime.events import RUN_TERMINAL_TYPES, RUN_TYPES, SESSION_TYPES
 from moorage.runtime.runs import RUN_TERMINAL_STATES, RunState
 from moorage.runtime.sessions import SessionState
 from moorage.runtime.transitions import (
+    DELETED_DECIDE,
     RUN_DECIDE,
     RUN_EVOLVE,
     SESSION_DECIDE,
@@ -29,6 +30,7 @@ def test_every_run_state_has_a_row_for_every_input() -> None:
 def test_every_session_state_has_a_row_for_every_input() -> None:
     assert set(SESSION_DECIDE) == set(SESSION_STATES)
     assert all(set(row) == set(SessionInput) for row in SESSION_DECIDE.values())
+    assert set(DELETED_DECIDE) == set(SessionInput)
 
 
 def decided_of_runs() -> set[tuple[RunState | None, str]]:
@@ -48,11 +50,9 @@ def test_what_is_decided_of_runs_is_what_their_states_follow_from() -> None:
 
 
 def test_what_is_decided_of_sessions_is_what_their_states_follow_from() -> None:
+    rows = [*SESSION_DECIDE.items(), (SessionState.CLOSED, DELETED_DECIDE)]
     decided = {
-        (state, ruling)
-        for state, row in SESSION_DECIDE.items()
-        for ruling in row.values()
-        if isinstance(ruling, str)
+        (state, ruling) for state, row in rows for ruling in row.values() if isinstance(ruling, str)
     }
     # a recovery is nobody's request: it is recorded in the states that can have had running work
     recoveries = {
@@ -74,7 +74,13 @@ def test_nothing_leads_out_of_a_terminal_state() -> None:
     assert not [edge for edge in RUN_EVOLVE if edge[0] in RUN_TERMINAL_STATES]
     for state in RUN_TERMINAL_STATES:
         rulings = set(RUN_DECIDE[state].values())
-        assert rulings == {Ruling.IGNORE, Ruling.ILLEGAL}
+        assert rulings == {Ruling.IGNORE, Ruling.ILLEGAL, Ruling.QUEUE}
+
+
+def test_a_message_to_a_run_that_does_not_run_becomes_a_run() -> None:
+    for state in RunState:
+        expected = "run_steered" if state is RunState.RUNNING else Ruling.QUEUE
+        assert RUN_DECIDE[state][RunInput.STEER] == expected
 
 
 def test_terminal_events_lead_to_the_state_they_are_named_after_and_others_to_no_end() -> None:
@@ -103,6 +109,7 @@ def test_a_request_to_end_is_only_followed_by_the_outcome_that_it_names() -> Non
     assert ways_out == {
         "run_cancelled": RunState.CANCELLED,
         "run_timed_out": RunState.TIMED_OUT,
+        "run_steer_taken": RunState.CANCELLING,  # the agent had taken it, which ends nothing
     }
 
 
@@ -158,3 +165,12 @@ def test_every_session_can_be_quarantined(state: SessionState) -> None:
 
     expected = Ruling.IGNORE if state is SessionState.QUARANTINED else "session_quarantined"
     assert ruling == expected
+
+
+def test_nothing_but_its_restoration_makes_a_deleted_session_usable() -> None:
+    changes = {input: ruling for input, ruling in DELETED_DECIDE.items() if isinstance(ruling, str)}
+
+    assert changes == {
+        SessionInput.QUARANTINE: "session_quarantined",  # deleted it stays
+        SessionInput.RESTORE: "session_undeleted",
+    }

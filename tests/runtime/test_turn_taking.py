@@ -16,7 +16,8 @@ from moorage.runtime.testing import (
     assert_history,
     wait_until,
 )
-from moorage.runtime.turn_taking import BATCH_BYTES_MAX, TIMERS_UNCHECKED_MAX
+from moorage.runtime.turn_taking import BATCH_BYTES_MAX
+from moorage.runtime.turns import TIMERS_UNCHECKED_MAX
 from moorage.stores import MemoryStore
 
 
@@ -291,6 +292,32 @@ async def test_a_batch_takes_no_more_than_its_bytes(autojump_clock):
                 nursery.start_soon(session.append, "note", bytes(2**20))
                 nursery.start_soon(session.submit, bytes(2**20))
         await session.wait_idle()
+
+    assert max(sizes) < BATCH_BYTES_MAX + 2 * 2**20
+
+
+async def test_a_batch_of_questions_and_answers_takes_no_more_than_its_bytes(autojump_clock):
+    sizes = []
+
+    class MeasuringStore(MemoryStore):
+        async def append(self, claim, **options):
+            sizes.append(sum(len(record.body) for record in options["records"]))
+            await trio.sleep(1)
+            await super().append(claim, **options)
+
+    async def agent(request, context):
+        await context.ask("q", bytes(2**20))
+        return await context.park("n", bytes(2**20), timeout_seconds=1)
+
+    async with open_supervisor(MeasuringStore(), agent) as supervisor:
+        session = await supervisor.session("s", slots=20)
+        runs = [await session.submit(None) for _ in range(20)]
+        await trio.sleep(60)
+        async with trio.open_nursery() as nursery:
+            for run in runs:
+                nursery.start_soon(session.answer, run.id, "q", bytes(2**20))
+        for run in runs:
+            await run.wait()
 
     assert max(sizes) < BATCH_BYTES_MAX + 2 * 2**20
 

@@ -71,6 +71,7 @@ def test_a_session_begins_as_the_process_drains_unless_it_has_a_condition_of_its
         tail=TailCache(0),
         recent=nothing,
         time_ns=lambda: 0,
+        session_of=nothing,
         draining="finish",
     )
     environment.draining_by_id.update(resumed=None, drained="keep")
