@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from moorage.runtime.codec import TIME_NS_MAX, encode_info
+from moorage.runtime.codec import encode_info
 from moorage.runtime.errors import InvalidArgument
+from moorage.runtime.events import TIME_NS_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,6 +55,7 @@ def check_limit(limit: object) -> None:
 def check_append(session_id: str, records: Sequence[Record], info: SessionInfo | None) -> None:
     """Everything that one append brings."""
     check_name("session id", session_id)
+    checked = None  # all of one run name it by the same object
     for time_ns, type_, run_id, body, key in records:
         if time_ns.__class__ is not int or not _TIME_NS_MIN <= time_ns <= TIME_NS_MAX:
             raise InvalidArgument(
@@ -62,21 +64,23 @@ def check_append(session_id: str, records: Sequence[Record], info: SessionInfo |
             )
         if body.__class__ is not bytes:
             raise InvalidArgument(f"the body of {type_!r} must be bytes, not {body!r}")
-        if run_id is not None:
+        if run_id is not None and run_id is not checked:
             check_name("run id", run_id)
+            checked = run_id
         if key is not None:
             check_name("key", key)
     if info is not None:
         check_info(info)
 
 
-def check_info(info: SessionInfo) -> None:
+def check_info(info: SessionInfo) -> bytes:
+    """Returns what ``encode_info`` makes of it."""
     if not _TIME_NS_MIN <= info.modified_at_ns <= TIME_NS_MAX:
         raise InvalidArgument(
             f"modified_at_ns of session {info.id!r} must be from {_TIME_NS_MIN} to {TIME_NS_MAX}, "
             f"not {info.modified_at_ns!r}"
         )
     try:
-        encode_info(info)
+        return encode_info(info)
     except (ValueError, TypeError, OverflowError) as error:
         raise InvalidArgument(f"the info of session {info.id!r} cannot be kept: {error}") from error

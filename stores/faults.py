@@ -20,19 +20,19 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import trio
 from moorage.runtime.errors import InvalidArgument, StoreFailed
-from moorage.runtime.ports import (
-    Record,
-)
+from moorage.runtime.ports import Record, nodes_reader, shared
 from moorage.runtime.sessions import SessionInfo
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
     from moorage.runtime.commands import Answer, Command
+    from moorage.runtime.placement import NodeInfo, NodeState, UnheldSession
     from moorage.runtime.ports import (
         Claim,
         Deliver,
         Page,
+        SharedStore,
         Snapshot,
         Store,
         StoredRun,
@@ -139,6 +139,7 @@ class FaultyStore:
         expected_seq: int,
         records: Sequence[Record],
         info: SessionInfo | None = None,
+        **answered: Any,
     ) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()
         self.calls["append"] += 1
@@ -157,7 +158,9 @@ class FaultyStore:
             if step is not None:
                 self.faults[step.value] += 1
             await self._raise_before(step, claim)
-            await self._inner.append(claim, expected_seq=expected_seq, records=records, info=info)
+            await self._inner.append(
+                claim, expected_seq=expected_seq, records=records, info=info, **answered
+            )
         if step is Fault.UNKNOWN_WRITTEN:
             raise StoreFailed("injected: the answer to an append was lost", written=None)
 
@@ -200,6 +203,34 @@ class FaultyStore:
         self.calls["renew"] += 1
         return await self._inner.renew(claims)
 
+    async def announce(self, state: NodeState) -> Mapping[str, NodeState]:
+        self.calls["announce"] += 1
+        return await self._shared().announce(state)
+
+    async def unheld(
+        self, limit: int, *, offer: frozenset[str] | None = None
+    ) -> Sequence[UnheldSession]:
+        self.calls["unheld"] += 1
+        return await self._shared().unheld(limit, offer=offer)
+
+    async def tell_unheld(self) -> None:
+        self.calls["tell_unheld"] += 1
+        await self._shared().tell_unheld()
+
+    async def wait_unheld(self) -> None:
+        await self._shared().wait_unheld()
+
+    async def nodes(self) -> Sequence[NodeInfo]:
+        return await nodes_reader(self._inner).nodes()
+
+    async def unserved(self, limit: int) -> Sequence[UnheldSession]:
+        return await nodes_reader(self._inner).unserved(limit)
+
+    def _shared(self) -> SharedStore:
+        found = shared(self._inner)
+        assert found is not None, "only stores with leases are asked for this"
+        return found
+
     async def release(self, claim: Claim) -> None:
         self.calls["release"] += 1
         await self._inner.release(claim)
@@ -219,10 +250,10 @@ class FaultyStore:
         self._check_poison()
         await self._inner.trim(claim, before)
 
-    async def delete(self, claim: Claim) -> None:
+    async def delete(self, claim: Claim, **answered: Any) -> None:
         self.calls["delete"] += 1
         self._check_poison()
-        await self._inner.delete(claim)
+        await self._inner.delete(claim, **answered)
 
     async def hand_over(self, session_id: str, command: Command) -> Answer:
         self.calls["hand_over"] += 1
@@ -279,6 +310,14 @@ class FaultyStore:
     async def cursor(self, session_id: str, name: str) -> int | None:
         self.calls["cursor"] += 1
         return await self._inner.cursor(session_id, name)
+
+    async def cursors(self, session_id: str) -> dict[str, int]:
+        self.calls["cursors"] += 1
+        return await self._inner.cursors(session_id)
+
+    def tombstones(self) -> AsyncIterator[tuple[str, int]]:
+        self.calls["tombstones"] += 1
+        return self._inner.tombstones()
 
     def statistics(self) -> FaultStatistics:
         return FaultStatistics(

@@ -8,23 +8,38 @@ from __future__ import annotations
 
 import contextlib
 import math
+import time
+import uuid
 from typing import TYPE_CHECKING
 
 import trio
-from moorage.runtime.errors import InvalidArgument, SessionHeld, StaleOwner
-from moorage.runtime.ports import Claim, Deliver, Record, Snapshot
+from moorage.runtime.commands import demands_of
+from moorage.runtime.errors import (
+    AdmissionClosed,
+    InvalidArgument,
+    MoorageError,
+    SessionHeld,
+    StaleOwner,
+)
+from moorage.runtime.placement import NodeInfo, NodeState
+from moorage.runtime.ports import Answered, Claim, Deliver, Record, Snapshot
 
 from .bounds import check_append, check_name, check_seq
+from .hints import Hint
+from .mail import answered_before, check_answered
 from .memory_log import MemoryLog
 from .memory_reader import Lease, MemoryContent, MemoryReader
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Mapping, Sequence
     from typing import Self
 
     from moorage.runtime.commands import Answer, Command
+    from moorage.runtime.placement import UnheldSession
     from moorage.runtime.ports import StoreReader
     from moorage.runtime.sessions import SessionInfo
+
+HAND_OVER_PAUSE_SECONDS = 0.05
 
 
 class MemoryStore(MemoryReader):
@@ -43,6 +58,10 @@ class MemoryStore(MemoryReader):
         self._lease_seconds = lease_seconds
         self._owner = ""
         self._deliver: Deliver | None = None
+        self._node_id = ""
+        self._opened_at = self._node_until = 0.0
+        self._state: NodeState | None = None
+        self._hint = Hint()
 
     @property
     def lease_seconds(self) -> float | None:
@@ -61,6 +80,8 @@ class MemoryStore(MemoryReader):
             holder = self if self in content.nodes else content.nodes[0]
             raise SessionHeld("the memory store", holder=holder._owner)
         self._owner, self._deliver = owner, deliver
+        self._node_id, self._opened_at = str(next(content.node_numbers)), time.time()
+        self._node_until, self._state = self._expiry(), None
         content.nodes.append(self)
         try:
             async with self._running():
@@ -71,6 +92,9 @@ class MemoryStore(MemoryReader):
             for session_id, lease in list(content.leases.items()):
                 if lease.node is self:
                     del content.leases[session_id]
+                    log = content.logs.get(session_id)
+                    if log is not None and log.info().needs_worker:
+                        self._give_hint()
 
     @contextlib.asynccontextmanager
     async def reading(self) -> AsyncGenerator[StoreReader]:
@@ -102,6 +126,7 @@ class MemoryStore(MemoryReader):
         self._check_open()
         await trio.lowlevel.checkpoint_if_cancelled()
         lost = []
+        self._node_until = self._expiry()
         for claim in claims:
             lease = self._content.leases.get(claim.session_id)
             if lease is not None and lease.epoch == claim.epoch:
@@ -117,6 +142,44 @@ class MemoryStore(MemoryReader):
             del self._content.leases[claim.session_id]
         await trio.lowlevel.cancel_shielded_checkpoint()
 
+    # ---- one of several nodes ----
+
+    async def announce(self, state: NodeState) -> Mapping[str, NodeState]:
+        self._check_open()
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._state = state
+        self._node_until = self._expiry()
+        others = [node.told(sessions=0) for node in self._content.nodes if node is not self]
+        live = {node.id: node.state for node in others if node.live and node.state is not None}
+        return {self._node_id: state, **live}
+
+    def told(self, *, sessions: int) -> NodeInfo:
+        """What is known of this node."""
+        left = self._node_until - trio.current_time()
+        return NodeInfo(self._node_id, self._owner, self._opened_at, left, sessions, self._state)
+
+    async def unheld(
+        self, limit: int, *, offer: frozenset[str] | None = None
+    ) -> Sequence[UnheldSession]:
+        self._check_open()
+        await trio.lowlevel.checkpoint_if_cancelled()
+        return [
+            session for session in self._waiting() if offer is None or session.demands <= offer
+        ][:limit]
+
+    async def tell_unheld(self) -> None:
+        self._check_open()
+        await trio.lowlevel.checkpoint()
+        self._give_hint()
+
+    def _give_hint(self) -> None:
+        for node in self._content.nodes:
+            if node is not self:
+                node._hint.give()
+
+    async def wait_unheld(self) -> None:
+        await self._hint.wait()
+
     async def append(
         self,
         claim: Claim,
@@ -124,6 +187,7 @@ class MemoryStore(MemoryReader):
         expected_seq: int,
         records: Sequence[Record],
         info: SessionInfo | None = None,
+        answered: Sequence[Answered] = (),
     ) -> None:
         await self._begin_write(claim)
         content, session_id = self._content, claim.session_id
@@ -136,9 +200,11 @@ class MemoryStore(MemoryReader):
                 current=f"the head is {head_seq} and the append starts at {expected_seq}",
             )
         check_append(session_id, records, info)
+        if log is None and info is None:
+            raise InvalidArgument(f"the first append to session {session_id!r} needs an info")
+        self._keep(answered)
         if log is None:
-            if info is None:
-                raise InvalidArgument(f"the first append to session {session_id!r} needs an info")
+            assert info is not None
             log = content.logs[session_id] = MemoryLog(session_id, head_seq=head_seq, info=info)
             content.tombstones.pop(session_id, None)
         elif info is not None:
@@ -178,8 +244,9 @@ class MemoryStore(MemoryReader):
         log.trim(before)
         await trio.lowlevel.cancel_shielded_checkpoint()
 
-    async def delete(self, claim: Claim) -> None:
+    async def delete(self, claim: Claim, *, answered: Sequence[Answered] = ()) -> None:
         await self._begin_write(claim)
+        self._keep(answered)
         content = self._content
         log = content.logs.pop(claim.session_id, None)
         if log is not None:
@@ -190,20 +257,62 @@ class MemoryStore(MemoryReader):
         await trio.lowlevel.cancel_shielded_checkpoint()
 
     async def hand_over(self, session_id: str, command: Command) -> Answer:
-        self._check_open()
-        lease = self._live_lease(session_id)
-        deliver = self._deliver if lease is None else lease.node._deliver
-        assert deliver is not None  # an open node has one, and a closed one has no leases
-        return await deliver(session_id, command)
+        while True:
+            self._check_open()
+            lease = self._live_lease(session_id)
+            node = self._serving(session_id, command) if lease is None else lease.node
+            deliver = node._deliver
+            assert deliver is not None  # an open node has one, and a closed one has no leases
+            if node is self:
+                return await deliver(session_id, command)
+            try:
+                return await self._send(deliver, session_id, command)
+            except AdmissionClosed as error:
+                if error.reason != "closed":
+                    raise
+            await trio.sleep(HAND_OVER_PAUSE_SECONDS)  # that node has left, or leaves
+
+    async def _send(self, deliver: Deliver, session_id: str, command: Command) -> Answer:
+        letters = self._content.letters
+        letter = uuid.uuid4().hex
+        letters[letter] = None
+        answer: Answer | MoorageError
+        try:
+            answer = await deliver(session_id, command, letter)
+        except MoorageError as error:
+            answer = error
+        kept = letters.pop(letter)
+        if kept is not None:
+            answer = kept.answer
+        if isinstance(answer, MoorageError):
+            raise answer
+        return answer
+
+    def _keep(self, answered: Sequence[Answered]) -> None:
+        """Keep all of the answers, or raise StoreFailed."""
+        letters = self._content.letters
+        check_answered(answered)
+        for letter, _ in answered:
+            if letter not in letters or letters[letter] is not None:
+                raise answered_before(letter)
+        for item in answered:
+            letters[item.letter] = item
+
+    def _serving(self, session_id: str, command: Command) -> MemoryStore:
+        """The node that a command goes to whose session nobody has."""
+        if self._lease_seconds is None:
+            return self
+        log = self._content.logs.get(session_id)
+        demands = demands_of(command) | (frozenset() if log is None else log.info().demands)
+        if self._state is None or self._state.serves(demands):
+            return self
+        nodes = self._content.nodes
+        return next((node for node in nodes if node.told(sessions=0).serves(demands)), self)
 
     def _expiry(self) -> float:
         if self._lease_seconds is None:
             return math.inf
         return trio.current_time() + self._lease_seconds
-
-    def _live_lease(self, session_id: str) -> Lease | None:
-        lease = self._content.leases.get(session_id)
-        return lease if lease is not None and lease.expires_at > trio.current_time() else None
 
     async def _begin_write(self, claim: Claim) -> None:
         """The last point at which a write can be cancelled; it raises StaleOwner too.

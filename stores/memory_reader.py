@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import attrs
 import trio
 from moorage.runtime.errors import StoreFailed, UnknownSession
+from moorage.runtime.placement import UnheldSession
 
 from .bounds import check_limit
 from .news import NewsBoard
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
-    from moorage.runtime.ports import Page, Snapshot, StoredRun
+    from moorage.runtime.placement import NodeInfo
+    from moorage.runtime.ports import Answered, Page, Snapshot, StoredRun
     from moorage.runtime.sessions import SessionInfo
 
     from .memory import MemoryStore
@@ -58,7 +62,10 @@ class MemoryContent:
         self.tombstones: dict[str, int] = {}
         self.leases: dict[str, Lease] = {}
         self.nodes: list[MemoryStore] = []
+        self.node_numbers = itertools.count(1)
         self.boards: list[NewsBoard] = []
+        self.letters: dict[str, Answered | None] = {}
+        """Commands on their way from one node to another, with the answers that were kept."""
         self.last_epoch = 0
         self.changes = 0
         self.appends = 0
@@ -102,6 +109,38 @@ class MemoryReader:
                 raise problem
             finally:
                 del problem  # its traceback refers to this frame
+
+    async def nodes(self) -> Sequence[NodeInfo]:
+        """See NodesReader."""
+        self._check_open()
+        await trio.lowlevel.checkpoint_if_cancelled()
+        content, now = self._content, trio.current_time()
+        held = Counter(lease.node for lease in content.leases.values() if lease.expires_at > now)
+        return [node.told(sessions=held[node]) for node in content.nodes]
+
+    async def unserved(self, limit: int) -> Sequence[UnheldSession]:
+        """See NodesReader."""
+        nodes = await self.nodes()
+        waiting = self._waiting()
+        return [
+            session
+            for session in waiting
+            if not any(node.serves(session.demands) for node in nodes)
+        ][:limit]
+
+    def _waiting(self) -> list[UnheldSession]:
+        """Sessions that need a worker and that no live owner has, the longest waiting first."""
+        waiting = [
+            info
+            for session_id, log in self._content.logs.items()
+            if self._live_lease(session_id) is None and (info := log.info()).needs_worker
+        ]
+        waiting.sort(key=lambda info: info.modified_at_ns)
+        return [UnheldSession(info.id, info.demands) for info in waiting]
+
+    def _live_lease(self, session_id: str) -> Lease | None:
+        lease = self._content.leases.get(session_id)
+        return lease if lease is not None and lease.expires_at > trio.current_time() else None
 
     async def info(self, session_id: str) -> SessionInfo | None:
         self._check_open()
@@ -184,6 +223,25 @@ class MemoryReader:
         await trio.lowlevel.checkpoint_if_cancelled()
         log = self._content.logs.get(session_id)
         return None if log is None else log.cursors.get(name)
+
+    async def cursors(self, session_id: str) -> dict[str, int]:
+        self._check_open()
+        await trio.lowlevel.checkpoint_if_cancelled()
+        log = self._content.logs.get(session_id)
+        return {} if log is None else dict(log.cursors)
+
+    async def tombstones(self) -> AsyncGenerator[tuple[str, int]]:
+        self._check_open()
+        for index, tombstone in enumerate(list(self._content.tombstones.items())):
+            if index % _SESSIONS_PER_CHECKPOINT == 0:
+                await trio.lowlevel.checkpoint()
+            yield tombstone
+
+    async def session_bytes(self, session_id: str) -> int:
+        """What the session's event bodies take together. Raises UnknownSession."""
+        self._check_open()
+        await trio.lowlevel.checkpoint_if_cancelled()
+        return self._log(session_id).size_bytes
 
     def statistics(self) -> MemoryStatistics:
         logs = self._content.logs.values()

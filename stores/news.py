@@ -127,12 +127,20 @@ class NewsBoard:
         """Whether anybody waits for anything."""
         return bool(self._lines or self._run_lines)
 
+    def session_ids(self) -> set[str]:
+        """Of the sessions that anybody waits for."""
+        return self._lines.keys() | self._run_lines.keys()
+
+    def run_ids(self, session_id: str) -> list[str]:
+        """Of the session's runs whose end anybody waits for."""
+        return list(self._run_lines.get(session_id, ()))
+
     def statistics(self) -> NewsStatistics:
         waiting = sum(len(line.tasks) for line in self._lines.values())
         waiting += sum(len(tasks) for runs in self._run_lines.values() for tasks in runs.values())
         return NewsStatistics(
             waiting=waiting,
-            sessions=len(self._lines.keys() | self._run_lines.keys()),
+            sessions=len(self.session_ids()),
             crowds=len(self._marked),
         )
 

@@ -13,10 +13,10 @@ from ..memory import MemoryStore
 from .flaws import Reopening
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Sequence
     from typing import Self
 
-    from moorage.runtime.ports import Claim, Page, Snapshot, StoreReader
+    from moorage.runtime.ports import Answered, Claim, Page, Snapshot, StoreReader
 
 
 class LastRecordLost(Reopening):
@@ -52,6 +52,66 @@ class CursorsForgotten(Reopening):
     def on_open(self) -> None:
         for log in self._logs():
             log.cursors.clear()
+
+
+class CursorsListedOfAFormerLife(MemoryStore):
+    """cursors() still has those that a deleted session had."""
+
+    def __init__(self, *, lease_seconds: float | None = None) -> None:
+        super().__init__(lease_seconds=lease_seconds)
+        self._former: dict[str, dict[str, int]] = {}
+
+    async def delete(self, claim: Claim, *, answered: Sequence[Answered] = ()) -> None:
+        self._former[claim.session_id] = await self.cursors(claim.session_id)
+        await super().delete(claim, answered=answered)
+
+    async def cursors(self, session_id: str) -> dict[str, int]:
+        return {**self._former.get(session_id, {}), **await super().cursors(session_id)}
+
+
+class CursorsListedAsFirstSaved(MemoryStore):
+    """cursors() has where each name was first."""
+
+    def __init__(self, *, lease_seconds: float | None = None) -> None:
+        super().__init__(lease_seconds=lease_seconds)
+        self._first: dict[tuple[str, str], int] = {}
+
+    async def save_cursor(self, session_id: str, name: str, seq: int) -> None:
+        self._first.setdefault((session_id, name), seq)
+        await super().save_cursor(session_id, name, seq)
+
+    async def cursors(self, session_id: str) -> dict[str, int]:
+        found = await super().cursors(session_id)
+        return {name: self._first.get((session_id, name), seq) for name, seq in found.items()}
+
+
+class TombstonesOfTheReborn(MemoryStore):
+    """tombstones() has every session that ever was deleted."""
+
+    def __init__(self, *, lease_seconds: float | None = None) -> None:
+        super().__init__(lease_seconds=lease_seconds)
+        self._ever: dict[str, int] = {}
+
+    async def delete(self, claim: Claim, *, answered: Sequence[Answered] = ()) -> None:
+        log = self._content.logs.get(claim.session_id)
+        await super().delete(claim, answered=answered)
+        if log is not None:
+            self._ever[claim.session_id] = log.head_seq
+
+    async def tombstones(self) -> AsyncGenerator[tuple[str, int]]:
+        async for session_id, seq in super().tombstones():
+            self._ever[session_id] = seq
+        for tombstone in self._ever.items():
+            yield tombstone
+
+
+class TombstonesCut(MemoryStore):
+    """tombstones() ends after ten."""
+
+    async def tombstones(self) -> AsyncGenerator[tuple[str, int]]:
+        found = [tombstone async for tombstone in super().tombstones()]
+        for tombstone in found[:10]:
+            yield tombstone
 
 
 class FirstSnapshotKept(MemoryStore):
@@ -91,8 +151,8 @@ class TrimForgotten(Reopening):
 class TombstoneForgotten(MemoryStore):
     """A deleted id starts again from 1."""
 
-    async def delete(self, claim: Claim) -> None:
-        await super().delete(claim)
+    async def delete(self, claim: Claim, **answered: Any) -> None:
+        await super().delete(claim, **answered)
         self._content.tombstones.pop(claim.session_id, None)
 
 
@@ -106,9 +166,9 @@ class TombstoneForgottenLater(Reopening):
 class CursorsOutliveDelete(MemoryStore):
     """A deleted session's cursors are found by the next of that id."""
 
-    async def delete(self, claim: Claim) -> None:
+    async def delete(self, claim: Claim, **answered: Any) -> None:
         log = self._content.logs.get(claim.session_id)
-        await super().delete(claim)
+        await super().delete(claim, **answered)
         self._kept = {} if log is None else dict(log.cursors)
 
     async def cursor(self, session_id: str, name: str) -> int | None:

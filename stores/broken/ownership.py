@@ -168,8 +168,8 @@ class TrimAfterTheClaim(MemoryStore):
 class DeleteAfterTheClaim(MemoryStore):
     """A delete that was begun is done under whatever claim there is by then."""
 
-    async def delete(self, claim: Claim) -> None:
+    async def delete(self, claim: Claim, **answered: Any) -> None:
         await self._begin_write(claim)
         for _ in range(_TURNS):
             await trio.lowlevel.cancel_shielded_checkpoint()
-        await super().delete(await self.claim(claim.session_id))
+        await super().delete(await self.claim(claim.session_id), **answered)

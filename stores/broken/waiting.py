@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
@@ -54,10 +54,10 @@ class RunEndIsNoNews(MemoryStore):
 class DeleteIsNoNews(MemoryStore):
     """A delete wakes nobody."""
 
-    async def delete(self, claim: Claim) -> None:
+    async def delete(self, claim: Claim, **answered: Any) -> None:
         boards, self._content.boards = self._content.boards, []
         try:
-            await super().delete(claim)
+            await super().delete(claim, **answered)
         finally:
             self._content.boards = boards
 

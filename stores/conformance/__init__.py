@@ -31,7 +31,10 @@ import attrs
 from .appending import APPENDING
 from .failing import FAILING
 from .keeping import KEEPING
+from .letters import LETTERS
+from .ordering import ORDERING
 from .ownership import OWNERSHIP
+from .placing import PLACING
 from .reading import READING
 from .refusing import REFUSING
 from .scenario import PATIENCE_SECONDS, Check, Content, Nonconformance, OpenStore
@@ -42,8 +45,11 @@ if TYPE_CHECKING:
 
 CHECKS: tuple[Check, ...] = (
     *OWNERSHIP,
+    *LETTERS,
+    *PLACING,
     *APPENDING,
     *READING,
+    *ORDERING,
     *REFUSING,
     *KEEPING,
     *FAILING,

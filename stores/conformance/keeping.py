@@ -114,6 +114,67 @@ async def named_cursors_are_kept(open_store: OpenStore) -> None:
             require_equal(found, [4, 5, 3, None, None], "cursors")
 
 
+@check
+async def named_cursors_are_listed(open_store: OpenStore) -> None:
+    """cursors() gives every named cursor of a session where it is, to readers beside too, none of
+    a session that does not exist, and none of a former life."""
+    async with opened(open_store) as store:
+        for session_id in ("a", "b", "gone", "again"):
+            author = await Author.of(store, session_id)
+            await author.write(*notes(1, 5))
+            if session_id in ("gone", "again"):
+                await store.save_cursor(session_id, "former", 1)
+                await store.delete(author.claim)
+        await (await Author.of(store, "again")).write(note(6))
+        require_equal(await store.cursors("a"), {}, "cursors before the first")
+        names = [f"name {number} \u00e4:*" for number in range(25)]
+        for seq, name in enumerate(names):
+            await store.save_cursor("a", name, seq % 6)
+        await store.save_cursor("a", names[0], 4)
+        expected = {name: seq % 6 for seq, name in enumerate(names)} | {names[0]: 4}
+        require_equal(await store.cursors("a"), expected, "cursors")
+        require_equal(await store.cursors("again"), {}, "cursors of the second life")
+    async with opened(open_store) as store, store.reading() as beside:
+        await store.save_cursor("a", "late", 5)
+        for reader in (store, beside):
+            require_equal(await reader.cursors("a"), {**expected, "late": 5}, "cursors")
+            for session_id in ("b", "gone", "again", "unknown"):
+                require_equal(await reader.cursors(session_id), {}, f"cursors of {session_id!r}")
+
+
+async def _buried(reader: StoreReader) -> list[tuple[str, int]]:
+    found = [tombstone async for tombstone in reader.tombstones()]
+    require(len(found) == len(set(found)), "a tombstone was listed twice")
+    return sorted(found)
+
+
+@check
+async def deleted_sessions_are_listed(open_store: OpenStore) -> None:
+    """tombstones() gives every session that was deleted, with its last seq, to readers beside and
+    after a restart too; none that is there, is there again, or was never written."""
+    gone = [f"gone {number:02} \u00e4:*" for number in range(12)]
+    async with opened(open_store) as store:
+        for seq, session_id in enumerate((*gone, "again", "there"), 1):
+            author = await Author.of(store, session_id)
+            await author.write(*notes(1, seq))
+            if session_id != "there":
+                await store.delete(author.claim)
+        await (await Author.of(store, "again")).write(note(6))
+        await store.release(await store.claim("never written"))
+        expected = [(session_id, seq) for seq, session_id in enumerate(gone, 1)]
+        require_equal(await _buried(store), expected, "tombstones")
+    async with opened(open_store) as store, store.reading() as beside:
+        again = await store.claim(gone[0])
+        require_equal(await _buried(store), expected, "tombstones while one is claimed")
+        await store.release(again)
+        late = await Author.of(store, "again")
+        await store.delete(late.claim)
+        for reader in (store, beside):
+            require_equal(
+                await _buried(reader), sorted([*expected, ("again", late.head_seq)]), "tombstones"
+            )
+
+
 async def _require_trimmed(reader: StoreReader) -> None:
     for after in (0, 4):
         error = await require_refused(
@@ -307,6 +368,8 @@ KEEPING: tuple[Check, ...] = (
     snapshot_is_replaced,
     snapshot_is_never_ahead_of_the_head,
     named_cursors_are_kept,
+    named_cursors_are_listed,
+    deleted_sessions_are_listed,
     trimmed_events_are_gone,
     run_is_unknown_without_its_request,
     trims_at_the_same_time_only_go_up,

@@ -240,7 +240,7 @@ async def command_reaches_the_owner(open_store: OpenStore) -> None:
     MoorageError that it was refused with."""
     delivered: list[tuple[str, Command]] = []
 
-    async def deliver(session_id: str, command: Command) -> Answer:
+    async def deliver(session_id: str, command: Command, letter: str | None = None) -> Answer:
         delivered.append((session_id, command))
         if isinstance(command, Pause):
             raise UnknownRun(session_id, "r1")
@@ -311,10 +311,12 @@ async def released_lease_is_free_at_once(open_store: OpenStore) -> None:
     if first.lease_seconds is None:
         return
 
-    async def deliver_first(session_id: str, command: Command) -> Answer:
+    async def deliver_first(session_id: str, command: Command, letter: str | None = None) -> Answer:
         return "first"
 
-    async def deliver_second(session_id: str, command: Command) -> Answer:
+    async def deliver_second(
+        session_id: str, command: Command, letter: str | None = None
+    ) -> Answer:
         return "second"
 
     async with (

@@ -119,7 +119,7 @@ def _innermost(error: BaseException) -> BaseException:
     return found[0]
 
 
-async def refuse(session_id: str, command: Command) -> Answer:
+async def refuse(session_id: str, command: Command, letter: str | None = None) -> Answer:
     raise AdmissionClosed(f"session {session_id!r}", reason="run by the conformance suite")
 
 

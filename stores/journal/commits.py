@@ -21,6 +21,7 @@ import attrs
 import structlog
 import trio
 from moorage.runtime.errors import InvalidArgument, StoreFailed
+from moorage.runtime.own_process import OwnProcess
 
 from . import format as fmt
 from .changes import Change
@@ -91,6 +92,7 @@ class CommitLoop:
         self._writing: tuple[list[Pending], int] = [], 0
         """The appends in the frame that is being written, and where their first block goes."""
         self._token: Any = None
+        self._process = OwnProcess()
 
     @property
     def pending(self) -> int:
@@ -103,8 +105,8 @@ class CommitLoop:
     def put(self, changes: list[Change], blocks: list[bytes]) -> Pending:
         """Queue these blocks for one frame; the caller goes on with ``committed``, at once.
 
-        What this raises left nothing behind: StoreFailed, and InvalidArgument for what no frame
-        can hold.
+        What this raises left nothing behind: StoreFailed, WrongProcess in a fork, and
+        InvalidArgument for what no frame can hold.
         """
         self._check()
         size = sum(map(len, blocks))
@@ -125,6 +127,7 @@ class CommitLoop:
             raise pending.error
 
     def _check(self) -> None:
+        self._process.check()  # the thread that writes is not there in a fork
         if self.poison is not None:
             raise _again(self.poison, written=False)
         if self._stopping:

@@ -21,8 +21,9 @@ import errno
 import fcntl
 import os
 import time
-import weakref
 from typing import TYPE_CHECKING, Protocol
+
+from moorage.runtime.own_process import told_of_forks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -199,27 +200,21 @@ class OsFile:
 
 
 class OsLock:
-    """An flock; the kernel lets go of it when the process ends, however it ends."""
+    """An flock of a file; the kernel lets go of it when the process ends, however it ends.
+
+    A fork has a descriptor of the same lock, and would keep it when the holder is killed. To close
+    it there takes nothing away from the holder.
+    """
 
     def __init__(self, file: OsFile) -> None:
+        """To be made before the lock is taken: another thread may fork in between."""
         self._file = file
-        _held.add(self)
+        told_of_forks(self)
 
     def release(self) -> None:
         self._file.close()
 
-
-_held: weakref.WeakSet[OsLock] = weakref.WeakSet()
-
-
-def _release_in_fork() -> None:
-    # The fork has descriptors of the same locks, and would keep them when the holder is killed.
-    # To close them there takes nothing away from the holder.
-    for lock in list(_held):
-        lock.release()
-
-
-os.register_at_fork(after_in_child=_release_in_fork)
+    become_copy = release
 
 
 class OsDisk:
@@ -254,26 +249,28 @@ class OsDisk:
 
     def lock(self, path: Path, holder: str) -> OsLock:
         file = OsFile(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), path)
+        lock = OsLock(file)
         try:
             _take(file, path)
             file.truncate(0)
             file.write([holder.encode()], 0)
         except BaseException:
-            file.close()  # an error that somebody keeps would keep the lock
+            lock.release()  # an error that somebody keeps would keep the lock
             raise
-        return OsLock(file)
+        return lock
 
     def is_locked(self, path: Path) -> bool:
         try:
             file = self.open(path)
         except FileNotFoundError:
             return False
+        lock = OsLock(file)
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
         finally:
-            file.close()
+            lock.release()
         return False
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import trio
 from moorage.runtime.errors import StoreFailed
 
+from ..bounds import check_limit
 from . import lookup
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from .manifest import Layout
     from .reads import Reads
     from .state import State
+
+_TOMBSTONES_PER_CHECKPOINT = 1_000
 
 
 class ReadingSide:
@@ -61,6 +64,22 @@ class ReadingSide:
         async with contextlib.aclosing(wanted):
             async for info in wanted:
                 yield info
+
+    async def session_page(
+        self,
+        *,
+        order: Literal["id", "modified"],
+        descending: bool,
+        after: tuple[Any, ...] | None,
+        prefix: str,
+        limit: int,
+    ) -> list[SessionInfo]:
+        reads = self._opened_reads()
+        check_limit(limit)
+        await self._freshen()
+        return await reads.session_page(
+            by_id=order == "id", descending=descending, after=after, prefix=prefix, limit=limit
+        )
 
     async def read(
         self,
@@ -123,3 +142,19 @@ class ReadingSide:
         reads = self._opened_reads()
         await self._freshen()
         return reads.cursor(session_id, name)
+
+    async def cursors(self, session_id: str) -> dict[str, int]:
+        self._opened_reads()
+        await self._freshen()
+        entry = self._state().directory.entries.get(session_id)
+        return {} if entry is None else dict(entry.cursors or {})
+
+    async def tombstones(self) -> AsyncGenerator[tuple[str, int]]:
+        self._opened_reads()
+        await self._freshen()
+        entries = list(self._state().directory.entries.items())
+        for index, (session_id, entry) in enumerate(entries):
+            if index % _TOMBSTONES_PER_CHECKPOINT == 0:
+                await trio.lowlevel.checkpoint()
+            if not entry.exists and entry.head_seq:
+                yield session_id, entry.head_seq

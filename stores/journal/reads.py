@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+import heapq
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 from moorage.runtime.errors import CorruptLog, StoreFailed, UnknownSession
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 READ_THREADS_MAX = 4
 _RETRIES_MAX = 5
 _LISTING_SLICE = 100
+_KEYS_SLICE = 4_096
+"""Entries looked at in one go, which takes about 2 ms."""
 
 T = TypeVar("T")
 
@@ -74,6 +77,40 @@ class Reads:
             if tags and any(info.tags.get(name) != value for name, value in tags.items()):
                 continue
             yield info
+
+    async def session_page(
+        self,
+        *,
+        by_id: bool,
+        descending: bool,
+        after: tuple[Any, ...] | None,
+        prefix: str,
+        limit: int,
+    ) -> list[SessionInfo]:
+        """See OrderedReader: looks at all entries, and unpacks the infos of those that it gives."""
+        choose = heapq.nlargest if descending else heapq.nsmallest
+        entries = self._current().directory.entries
+        keys: list[tuple[Any, ...]] = []
+        ids = list(entries)
+        for start in range(0, len(ids), _KEYS_SLICE):
+            found = []
+            for session_id in ids[start : start + _KEYS_SLICE]:
+                entry = entries.get(session_id)
+                if entry is None or not entry.info or not session_id.startswith(prefix):
+                    continue
+                key = (session_id,) if by_id else (entry.modified_ns, session_id)
+                if after is None or (key < after if descending else key > after):
+                    found.append(key)
+            if found:
+                keys = choose(limit, [*keys, *found])
+            await trio.lowlevel.checkpoint()
+        infos = [self.info(key[-1]) for key in keys]
+        there = [info for info in infos if info is not None]
+        if keys and not there:  # all of them were deleted meanwhile
+            return await self.session_page(
+                by_id=by_id, descending=descending, after=keys[-1], prefix=prefix, limit=limit
+            )
+        return there
 
     async def read(
         self,

@@ -156,7 +156,7 @@ async def _copy(wreck: _Wreck, store: JournalStore) -> SalvageReport:
     lost: dict[str, list[tuple[int, int]]] = {}
     events = sessions = 0
 
-    async def deliver(session_id: str, command: object) -> object:
+    async def deliver(session_id: str, command: object, letter: object = None) -> object:
         raise StoreFailed("a salvage takes no commands")
 
     async with store.opened(owner="salvage", deliver=deliver):

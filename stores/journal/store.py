@@ -14,6 +14,7 @@ from ..durability import Durability
 from ..news import NewsBoard
 from .compaction import CompactionReport, Compactor
 from .disk import OsDisk
+from .health import inspect
 from .maintenance import Maintenance
 from .manifest import Layout
 from .opening import open_log
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from moorage.runtime.ports import Claim, Deliver, Record, Snapshot, StoreReader
     from moorage.runtime.sessions import SessionInfo
 
+    from ..health import HealthReport
     from .changes import Change
     from .disk import Disk
     from .opening import Opened
@@ -235,6 +237,11 @@ class JournalStore(ReadingSide):
         self._writer()
         assert self._deliver is not None
         return await self._deliver(session_id, command)
+
+    async def inspect(self) -> HealthReport:
+        """Read and check everything, beside an owner; the store need not be open. Raises
+        StoreFailed."""
+        return await inspect(self)
 
     def statistics(self) -> JournalStatistics:
         owner, maintenance, compactor = self._writer(), self._maintenance, self._compactor

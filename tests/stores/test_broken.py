@@ -10,12 +10,16 @@ from moorage.stores.broken import (
     appending,
     failing,
     keeping,
+    letters,
+    ordering,
     ownership,
+    placing,
     reading,
     refusing,
     waiting,
 )
 from moorage.stores.broken.flaws import Durable, Reading, Reopening
+from moorage.stores.broken.ordering import Ordered
 from moorage.stores.conformance import CHECKS
 from moorage.stores.faults import FaultyStore
 
@@ -27,10 +31,21 @@ def test_every_check_is_failed_by_some_broken_store() -> None:
 def test_every_broken_store_is_in_the_table_and_says_what_is_wrong_with_it() -> None:
     found = {
         value
-        for module in (appending, failing, keeping, ownership, reading, refusing, waiting)
+        for module in (
+            appending,
+            failing,
+            keeping,
+            letters,
+            ordering,
+            ownership,
+            placing,
+            reading,
+            refusing,
+            waiting,
+        )
         for value in vars(module).values()
         if inspect.isclass(value) and issubclass(value, (MemoryStore, FaultyStore))
-    } - {MemoryStore, FaultyStore, Durable, Reading, Reopening}
+    } - {MemoryStore, FaultyStore, Durable, Ordered, Reading, Reopening}
 
     assert found == set(BROKEN_STORES)
     assert all(broken.__doc__ for broken in found)

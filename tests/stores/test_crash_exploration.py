@@ -8,6 +8,7 @@ acknowledged, or that and the whole of what was on its way; never a part of it, 
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +17,12 @@ import pytest
 import trio
 from moorage.runtime.errors import UnknownSession
 from moorage.runtime.ports import Snapshot
-from moorage.stores import JournalStore
+from moorage.stores import JournalStore, JsonlStore
 from moorage.stores.conformance.scenario import Author, facts, note, read_all, refuse
 from moorage.stores.simulated_disk import DROPPED, KEPT, TORN, ZEROED, SimulatedDisk
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Iterable
 
     from moorage.runtime.ports import Claim, Record, Store
     from moorage.stores.simulated_disk import Choose, Operation
@@ -32,6 +33,19 @@ SESSIONS = ("a", "b", "c")
 SEEDS = 1
 AT_ONCE = 8
 RECOVERIES = 2
+
+NewStore = Callable[[SimulatedDisk], "Store"]
+
+
+def journal(disk: SimulatedDisk) -> Store:
+    return JournalStore(ROOT, segment_bytes=SEGMENT_BYTES, disk=disk)
+
+
+def jsonl(disk: SimulatedDisk) -> Store:
+    return JsonlStore(ROOT, commit_log_bytes=SEGMENT_BYTES, disk=disk)
+
+
+every_store = pytest.mark.parametrize("new_store", [journal, jsonl])
 
 
 @attrs.frozen
@@ -58,13 +72,15 @@ class Fork:
 
     disk: SimulatedDisk
     moments: list[tuple[str, Allowed]]
+    new_store: NewStore
 
 
 class Scenario:
     """Does things to a store, and knows what was begun and what was acknowledged."""
 
-    def __init__(self, disk: SimulatedDisk) -> None:
+    def __init__(self, disk: SimulatedDisk, new_store: NewStore) -> None:
         self.disk = disk
+        self.new_store = new_store
         self.forks: dict[object, Fork] = {}
         self._versions = {name: [Version()] for name in SESSIONS}
         self._acknowledged = dict.fromkeys(SESSIONS, 0)
@@ -81,7 +97,9 @@ class Scenario:
         }
         when = f"{'after' if done else 'before'} {operation.kind} {operation.path}"
         for name, crashed in found:
-            fork = self.forks.setdefault(tuple(crashed.files().items()), Fork(crashed, []))
+            fork = self.forks.setdefault(
+                tuple(crashed.files().items()), Fork(crashed, [], self.new_store)
+            )
             if not fork.moments or fork.moments[-1][1] != allowed:
                 fork.moments.append((f"{when} (operation {operation.number}), {name}", allowed))
 
@@ -148,7 +166,7 @@ class Scenario:
         await self._second_life()
 
     async def _first_life(self) -> None:
-        store = JournalStore(ROOT, segment_bytes=SEGMENT_BYTES, disk=self.disk)
+        store = self.new_store(self.disk)
         async with store.opened(owner="first", deliver=refuse):
             a, b, c = [await Author.of(store, name) for name in SESSIONS]
             await self.write(a, "run_submitted", "message_sent")
@@ -168,7 +186,7 @@ class Scenario:
             await self.cursor(store, "a", 5)
 
     async def _second_life(self) -> None:
-        store = JournalStore(ROOT, segment_bytes=SEGMENT_BYTES, disk=self.disk)
+        store = self.new_store(self.disk)
         async with store.opened(owner="second", deliver=refuse):
             a, b, c = [await Author.of(store, name) for name in SESSIONS]
             await self.write(c, "message_sent")
@@ -232,8 +250,8 @@ async def _problem(fork: Fork, *, twice: bool) -> str | None:
     """What is wrong with what is found on a disk after a crash, if anything; ``twice``: also when
     something was written on top of it."""
     try:
-        found = await _open_and_find(fork.disk, write=twice)
-        if twice and await _open_and_find(fork.disk) != _after_one_more(found):
+        found = await _open_and_find(fork.new_store(fork.disk), write=twice)
+        if twice and await _open_and_find(fork.new_store(fork.disk)) != _after_one_more(found):
             return f"{fork.moments[0][0]}: something else was found when it was opened again"
     except Exception as error:  # above all CorruptLog: a crash alone damages nothing
         return f"{fork.moments[0][0]}: {error!r}"
@@ -245,8 +263,7 @@ async def _problem(fork: Fork, *, twice: bool) -> str | None:
     return None
 
 
-async def _open_and_find(disk: SimulatedDisk, *, write: bool = False) -> dict[str, Version]:
-    store = JournalStore(ROOT, segment_bytes=SEGMENT_BYTES, disk=disk)
+async def _open_and_find(store: Store, *, write: bool = False) -> dict[str, Version]:
     async with store.opened(owner="after the crash", deliver=refuse):
         claims = [await store.claim(session_id) for session_id in SESSIONS]
         found = {claim.session_id: await _find(store, claim) for claim in claims}
@@ -262,9 +279,11 @@ def _after_one_more(found: dict[str, Version]) -> dict[str, Version]:
     return {**found, "a": more}
 
 
-async def _explore(disk: SimulatedDisk, *, problems_max: int = 20) -> tuple[int, list[str]]:
+async def _explore(
+    disk: SimulatedDisk, new_store: NewStore, *, problems_max: int = 20
+) -> tuple[int, list[str]]:
     """How many different disks were found after a crash, and what was wrong with them."""
-    scenario = Scenario(disk)
+    scenario = Scenario(disk, new_store)
     await scenario.run()
     disk.watch = None
     forks = list(scenario.forks.values())
@@ -291,10 +310,11 @@ async def _problems(found: Iterable[Fork], problems_max: int = 20) -> list[str]:
     return problems
 
 
-async def test_a_crash_at_any_operation_keeps_what_was_acknowledged() -> None:
+@every_store
+async def test_a_crash_at_any_operation_keeps_what_was_acknowledged(new_store: NewStore) -> None:
     disk = SimulatedDisk()
 
-    found, problems = await _explore(disk)
+    found, problems = await _explore(disk, new_store)
 
     assert not problems, f"{len(problems)} of {found} disks; the first:\n{problems[0]}"
     assert found > 500
@@ -305,12 +325,19 @@ async def test_a_crash_at_any_operation_keeps_what_was_acknowledged() -> None:
         "rename",
         "sync_directory",
     }
-    segments = {path for path in disk.files() if path.parent.name == "segments"}
-    assert len(segments) > 1, "the scenario is too small to switch segments"
+    logs = [
+        operation
+        for operation in disk.operations
+        if operation.kind == "create" and operation.path.parent.name in ("segments", "commits")
+    ]
+    assert len(logs) > 3, "the scenario is too small to switch segments"
 
 
-async def test_a_crash_while_opening_after_a_crash_loses_nothing_either() -> None:
-    scenario = Scenario(SimulatedDisk())
+@every_store
+async def test_a_crash_while_opening_after_a_crash_loses_nothing_either(
+    new_store: NewStore,
+) -> None:
+    scenario = Scenario(SimulatedDisk(), new_store)
     await scenario.run()
     scenario.disk.watch = None
     sample = random.Random(7).sample(list(scenario.forks.values()), RECOVERIES)
@@ -332,11 +359,12 @@ async def test_a_crash_while_opening_after_a_crash_loses_nothing_either() -> Non
                 crashed = disk.crashed(choose)
                 label = f"{moments[0][0]}; {operation.kind} {operation.path} on opening, {name}"
                 key = (tuple(crashed.files().items()), bool(told), fork.moments[0][0])
-                again.setdefault(key, Fork(crashed, [(label, moments[0][1]), *moments[1:]]))
+                told_of = [(label, moments[0][1]), *moments[1:]]
+                again.setdefault(key, Fork(crashed, told_of, new_store))
 
         disk = fork.disk.crashed(lambda _: KEPT)
         disk.watch = watch
-        store = JournalStore(ROOT, segment_bytes=SEGMENT_BYTES, disk=disk)
+        store = new_store(disk)
         async with store.opened(owner="after the crash", deliver=refuse):
             claims = [await store.claim(session_id) for session_id in SESSIONS]
             told.update({claim.session_id: (await _find(store, claim),) for claim in claims})
@@ -372,19 +400,35 @@ class NamesNotSynced(SimulatedDisk):
 
 
 @pytest.mark.parametrize(
-    "disk",
+    ("new_store", "disk"),
     [
-        ContentNotSynced("*"),
-        ContentNotSynced("segments/*.log"),
-        ContentNotSynced("segments/*.index"),
-        ContentNotSynced("directory/*"),
-        ContentNotSynced("MANIFEST*"),
-        NamesNotSynced("journal"),
-        NamesNotSynced("segments"),
+        (journal, ContentNotSynced("*")),
+        (journal, ContentNotSynced("segments/*.log")),
+        (journal, ContentNotSynced("segments/*.index")),
+        (journal, ContentNotSynced("directory/*")),
+        (journal, ContentNotSynced("MANIFEST*")),
+        (journal, NamesNotSynced("journal")),
+        (journal, NamesNotSynced("segments")),
+        (jsonl, ContentNotSynced("*")),
+        (jsonl, ContentNotSynced("commits/*")),
+        (jsonl, ContentNotSynced("sessions/*")),
+        (jsonl, ContentNotSynced("snapshots/*")),
+        (jsonl, ContentNotSynced("cursors.jsonl*")),
+        (jsonl, ContentNotSynced("store.json*")),
+        (jsonl, NamesNotSynced("journal")),
+        (jsonl, NamesNotSynced("sessions")),
+        (jsonl, NamesNotSynced("snapshots")),
+        (jsonl, NamesNotSynced("commits")),
     ],
-    ids=lambda disk: " ".join(map(str, [type(disk).__name__, *list(vars(disk).values())[-1:]])),
+    ids=lambda value: (
+        value.__name__
+        if callable(value)
+        else " ".join(map(str, [type(value).__name__, *list(vars(value).values())[-1:]]))
+    ),
 )
-async def test_with_a_sync_taken_out_the_exploration_fails(disk: SimulatedDisk) -> None:
-    _, problems = await _explore(disk, problems_max=1)
+async def test_with_a_sync_taken_out_the_exploration_fails(
+    new_store: NewStore, disk: SimulatedDisk
+) -> None:
+    _, problems = await _explore(disk, new_store, problems_max=1)
 
     assert problems

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from moorage.runtime.codec import encode_event
 from moorage.runtime.errors import CursorExpired
 from moorage.runtime.sessions import SessionInfo, SessionState
-from moorage.stores import memory_log
+from moorage.stores import log_index
 from moorage.stores.memory_log import MemoryLog
 
 TYPES = ["message_sent", "message_received", "run_completed", "run_submitted"]
@@ -93,7 +93,7 @@ def test_pages_put_together_are_the_matching_events(
     ]
 
     found: list[int] = []
-    original, memory_log.SCAN_RECORDS_MAX = memory_log.SCAN_RECORDS_MAX, scan_max
+    original, log_index.SCAN_RECORDS_MAX = log_index.SCAN_RECORDS_MAX, scan_max
     try:
         cursor, end = after, before
         for _ in range(30):
@@ -125,7 +125,7 @@ def test_pages_put_together_are_the_matching_events(
         else:
             raise AssertionError("paging never ended")
     finally:
-        memory_log.SCAN_RECORDS_MAX = original
+        log_index.SCAN_RECORDS_MAX = original
 
     assert found == expected
 
@@ -143,14 +143,14 @@ def test_a_cursor_below_the_oldest_event_expires_forwards_only() -> None:
 
 
 def test_an_unselective_filter_is_bounded_per_page() -> None:
-    log = _log([("message_sent", None)] * (memory_log.SCAN_RECORDS_MAX + 5))
+    log = _log([("message_sent", None)] * (log_index.SCAN_RECORDS_MAX + 5))
 
     page = log.page(
         after=0, before=None, limit=9, types=frozenset({"x"}), run_id=None, backwards=False
     )
 
     assert page.events == []
-    assert page.scanned_to == memory_log.SCAN_RECORDS_MAX
+    assert page.scanned_to == log_index.SCAN_RECORDS_MAX
 
 
 def test_appending_says_which_runs_ended() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import trio
 from moorage.stores.news import SLICE_MAX, WAKE_AT_ONCE_MAX, NewsBoard
@@ -306,4 +308,17 @@ async def test_cancelled_waiters_of_a_crowd_are_forgotten(
 
     assert board.statistics().sessions == 0
     assert board.statistics().crowds == 0
+    nursery.cancel_scope.cancel()
+
+
+async def test_it_says_what_is_waited_for(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    board = NewsBoard()
+    nursery.start_soon(partial(board.wait, "a", after=3))
+    nursery.start_soon(partial(board.wait, "b", after=3, run_id="r1"))
+    nursery.start_soon(partial(board.wait, "b", after=3, run_id="r2"))
+    await wait_all_tasks_blocked()
+
+    assert board.session_ids() == {"a", "b"}
+    assert sorted(board.run_ids("b")) == ["r1", "r2"]
+    assert board.run_ids("a") == []
     nursery.cancel_scope.cancel()

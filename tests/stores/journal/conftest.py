@@ -193,7 +193,7 @@ async def read_backwards(reader: StoreReader, session_id: str, *, limit: int = 1
 
 @contextlib.asynccontextmanager
 async def _open_store(store: JournalStore) -> AsyncIterator[JournalStore]:
-    async def deliver(session_id: str, command: object) -> object:
+    async def deliver(session_id: str, command: object, letter: str | None = None) -> object:
         return session_id, command
 
     async with store.opened(owner="a test", deliver=deliver):

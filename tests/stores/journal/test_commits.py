@@ -13,6 +13,8 @@ from moorage.runtime.ports import Snapshot
 from moorage.stores.journal import Durability, JournalStore
 from moorage.stores.simulated_disk import Operation, SimulatedDisk
 
+from tests.forked import forks, in_fork
+
 ROOT = Path("/journal")
 
 
@@ -244,3 +246,20 @@ async def test_a_failed_sync_while_segments_are_switched_poisons_and_loses_nothi
         head = (await store.claim("a")).head_seq
         assert await seqs(store) == list(range(1, head + 1))
         assert head >= scribe.logs["a"].head
+
+
+@forks
+async def test_a_fork_is_refused_instead_of_waiting_for_a_thread_that_is_not_there(
+    disk: SimulatedDisk, scribe: Any, open_store: Any
+) -> None:
+    async def append_and_save() -> None:
+        await scribe.append(store, "a", count=1)
+
+    async with open_store(JournalStore(ROOT, disk=disk)) as store:
+        await scribe.append(store, "a", count=1)
+
+        refused = await trio.to_thread.run_sync(in_fork, lambda: trio.run(append_and_save))
+
+        assert refused.startswith("WrongProcess: ")
+        await scribe.append(store, "a", count=1)
+        assert await seqs(store) == [1, 2]
