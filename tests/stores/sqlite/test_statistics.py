@@ -1,0 +1,10 @@
+"""Statistics start at nothing."""
+
+from __future__ import annotations
+
+import attrs
+from moorage.stores.sqlite import SqliteStatistics
+
+
+def test_a_store_that_did_nothing_counts_nothing() -> None:
+    assert not any(attrs.astuple(SqliteStatistics()))
