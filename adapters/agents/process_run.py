@@ -166,7 +166,7 @@ class ProcessRun:
         facts = self._facts()
         last = facts["stderr"].strip().rpartition("\n")[2].strip()[-200:]
         if code is not None and code < 0:
-            facts["signal"] = _signal_name(-code)
+            facts["signal"] = signal_name(-code)
             how = f"was killed by {facts['signal']}"
         else:
             facts["exit_code"] = code
@@ -181,7 +181,8 @@ class ProcessRun:
         }
 
 
-def _signal_name(number: int) -> str:
+def signal_name(number: int) -> str:
+    """What a signal is called, also one that has no name."""
     try:
         return signal.Signals(number).name
     except ValueError:  # a real-time signal

@@ -10,19 +10,23 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
+from moorage.runtime.agents import Steer
 from moorage.runtime.codec import decode_event, encode_emitted, private_copy
 from moorage.runtime.errors import BufferFull, InvalidArgument, RunEnded
 from moorage.runtime.events import Data, Event
 from moorage.runtime.identifiers import check_name
-from moorage.runtime.limits import MEBIBYTE
+from moorage.runtime.limits import MEBIBYTE, SupervisorLimits
 from moorage.runtime.runs import RunRequest, RunState
 
+from .recording_session import RecordingSession
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from moorage.runtime.agents import Agent, RunContext
 
@@ -46,6 +50,9 @@ class RecordingContext:
     ``refused`` has what was refused, as (type, error), also if the agent ignored the error.
     ``late`` counts what was emitted after ``end``. While the log is held (``hold_log``) nothing
     becomes durable, so that ``emit`` waits beyond ``emit_ahead_bytes_max``.
+
+    ``history`` is what the session's log has from before this run, ``session_metadata`` what is
+    recorded about the session: with those of another context a conversation goes on.
     """
 
     def __init__(
@@ -58,16 +65,25 @@ class RecordingContext:
         answers: Mapping[str, Data] | None = None,
         record_bytes_max: int = 16 * MEBIBYTE,
         emit_ahead_bytes_max: int = 4 * MEBIBYTE,
+        history: Iterable[Event] = (),
+        session_metadata: dict[str, Any] | None = None,
     ) -> None:
         self.session_id = session_id
         self.run_id = run_id
         self.attempt = attempt
         self.metadata: Mapping[str, Any] = dict(metadata or {})
-        self.events: list[Event] = []
+        self.events: list[Event] = list(history)
+        self._history = len(self.events)
         self.refused: list[tuple[object, Exception]] = []
         self.late = 0
         self.parked: tuple[str, Data] | None = None
+        self.asked: dict[str, Data] = {}
+        """What ``ask`` was given and nobody has answered, by name."""
+        self.session = RecordingSession(session_id, self, metadata=session_metadata)
         self._answers = dict(answers or {})
+        self.steers_taken: list[Steer] = []
+        self._steerable = False
+        self._steers: list[Steer] = []
         self._record_bytes_max = record_bytes_max
         self._emit_ahead_bytes_max = emit_ahead_bytes_max
         self._scope = trio.CancelScope()
@@ -77,6 +93,10 @@ class RecordingContext:
         self._calls = 0
         self._room = trio.lowlevel.ParkingLot()
         self._watchers = trio.lowlevel.ParkingLot()
+
+    @property
+    def limits(self) -> SupervisorLimits:
+        return SupervisorLimits(emit_ahead_bytes_max=max(1_024, self._emit_ahead_bytes_max))
 
     def request(self, input: Data = None, **fields: Any) -> RunRequest:
         """A request for this context's run; ``fields`` are others of RunRequest."""
@@ -133,7 +153,14 @@ class RecordingContext:
         if self._ahead_bytes:
             await self._wait_log()
 
-    async def park(self, name: str, data: Data = None) -> Data:
+    async def park(
+        self,
+        name: str,
+        data: Data = None,
+        *,
+        timeout_seconds: float | None = None,
+        default: Data = None,
+    ) -> Data:
         if self._ended:
             raise RunEnded(self.run_id)
         if name in self._answers:
@@ -141,9 +168,81 @@ class RecordingContext:
             return self._answers[name]
         check_name("name to park under", name)
         copy, _ = private_copy(data, "parked data", bytes_max=self._record_bytes_max)
+        private_copy(default, "default", bytes_max=self._record_bytes_max)
         self.parked = (name, copy)
         self._scope.cancel()
         return await trio.sleep_forever()
+
+    async def ask(
+        self,
+        name: str,
+        data: Data = None,
+        *,
+        timeout_seconds: float | None = None,
+        default: Data = None,
+    ) -> Data:
+        if self._ended:
+            raise RunEnded(self.run_id)
+        if name in self.asked:
+            raise InvalidArgument(f"run {self.run_id} asks for {name!r} already: wait for it")
+        if name not in self._answers:
+            check_name("name to ask under", name)
+            copy, _ = private_copy(data, "data", bytes_max=self._record_bytes_max)
+            otherwise, _ = private_copy(default, "default", bytes_max=self._record_bytes_max)
+            self.asked[name] = copy
+            self._watchers.unpark_all()
+            seconds = math.inf if timeout_seconds is None else timeout_seconds
+            try:
+                with trio.move_on_after(seconds) as limit:
+                    while name not in self._answers:
+                        await self._watchers.park()
+                if limit.cancelled_caught:
+                    self._answers.setdefault(name, otherwise)
+            finally:
+                del self.asked[name]
+        await trio.lowlevel.checkpoint()
+        return self._answers[name]
+
+    def answer(self, name: str, value: Data) -> bool:
+        """Answer what the agent asks for under ``name``. False if it does not."""
+        if name not in self.asked or name in self._answers:
+            return False
+        self._answers[name] = value
+        self._watchers.unpark_all()
+        return True
+
+    async def wait_asked(self, name: str | None = None) -> str:
+        """Wait until the agent asks something, or this; returns the name. Raises RunEnded if it
+        ends without."""
+        while not self.asked or (name is not None and name not in self.asked):
+            if self._ended:
+                raise RunEnded(self.run_id)
+            await self._watchers.park()
+        return next(iter(self.asked)) if name is None else name
+
+    def accept_steers(self) -> None:
+        self._steerable = True
+
+    def steer(self, message: Data, *, id: str | None = None) -> bool:
+        """Offer the agent a message. False if it accepts none (any more)."""
+        if self._ended or not self._steerable:
+            return False
+        copy, _ = private_copy(message, "message", bytes_max=self._record_bytes_max)
+        self._steers.append(
+            Steer(id or f"steer-{len(self.steers_taken) + len(self._steers)}", copy)
+        )
+        self._watchers.unpark_all()
+        return True
+
+    def take_steers(self) -> list[Steer]:
+        taken, self._steers = ([], []) if self._ended else (self._steers, [])
+        self.steers_taken += taken
+        return taken
+
+    async def wait_steer(self) -> None:
+        while not self._steers:
+            await self._watchers.park()
+        await trio.lowlevel.checkpoint()
 
     def hold_log(self) -> None:
         """From now on nothing becomes durable."""
@@ -162,7 +261,7 @@ class RecordingContext:
 
     async def wait_events(self, count: int = 1) -> None:
         """Wait until that many events were recorded, or the run has ended."""
-        while len(self.events) < count and not self._ended:
+        while len(self.events) - self._history < count and not self._ended:
             await self._watchers.park()
 
     async def wait_ended(self) -> None:

@@ -7,9 +7,14 @@ dies of. See ``watcher.py`` for the protocol and for why no child can slip throu
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 KILL_ROUNDS_MAX = 50
 KILL_PAUSE_SECONDS = 0.02
@@ -57,11 +62,66 @@ class Groups:
         # takes more than one look: zombies are members until init has reaped them.
         for anchor in tuple(self._anchors):
             self.joined(anchor)
+        kill_strays(self._watched)
         for _ in range(KILL_ROUNDS_MAX):
             self._watched = {group for group in self._watched if _killed(group)}
             if not self._watched:
                 return
             time.sleep(KILL_PAUSE_SECONDS)
+
+
+def kill_strays(groups: set[int]) -> None:
+    """Kill what members of the groups have started in sessions of its own, as shells of coding
+    agents are, for as long as their parents live to tell whose they are. Linux only.
+
+    Everything is stopped first, until a look finds nothing new: what is stopped starts no more.
+    """
+    for group in groups:
+        _signal(os.killpg, group, signal.SIGSTOP)
+    strays: set[int] = set()
+    for _ in range(KILL_ROUNDS_MAX):
+        new = _strays(groups) - strays
+        if not new:
+            break
+        for pid in new:
+            _signal(os.kill, pid, signal.SIGSTOP)
+        strays |= new
+    for pid in strays:
+        _signal(os.kill, pid, signal.SIGKILL)
+
+
+def _strays(groups: set[int]) -> set[int]:
+    """Ids of the processes below members of the groups that are in no such group."""
+    processes = _processes()
+    below = {pid for pid, (_, group) in processes.items() if group in groups}
+    size = -1
+    while size < len(below):
+        size = len(below)
+        below |= {pid for pid, (parent, _) in processes.items() if parent in below}
+    return {pid for pid in below if processes[pid][1] not in groups}
+
+
+def _processes() -> dict[int, tuple[int, int]]:
+    """Id of each process -> ids of its parent and its group; empty without /proc."""
+    found: dict[int, tuple[int, int]] = {}
+    try:
+        names = [name for name in os.listdir("/proc") if name.isdigit()]
+    except OSError:
+        return found
+    for name in names:
+        try:
+            with open(f"/proc/{name}/stat", "rb") as file:
+                # the name of the program, in parentheses, may have anything in it
+                _, parent, group, *_ = file.read().rpartition(b")")[2].split()
+        except (OSError, ValueError):  # it has just ended
+            continue
+        found[int(name)] = (int(parent), int(group))
+    return found
+
+
+def _signal(send: Callable[[int, int], None], target: int, number: int) -> None:
+    with contextlib.suppress(OSError):  # gone, or not ours
+        send(target, number)
 
 
 def _killed(group: int) -> bool:

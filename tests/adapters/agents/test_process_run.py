@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from moorage.adapters.agents.process_run import Tail, _signal_name
+from moorage.adapters.agents.process_run import Tail, signal_name
 
 
 @given(st.lists(st.binary(max_size=20)), st.integers(0, 30))
@@ -18,4 +18,4 @@ def test_a_tail_is_the_end_of_what_was_added(chunks, bytes_max):
 
 
 def test_a_signal_without_a_name_is_told_by_its_number():
-    assert (_signal_name(9), _signal_name(40)) == ("SIGKILL", "signal 40")
+    assert (signal_name(9), signal_name(40)) == ("SIGKILL", "signal 40")

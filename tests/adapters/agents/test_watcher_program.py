@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -73,6 +74,32 @@ def test_hanging_up_kills_every_group_that_is_not_done(program, sleeper):
     assert spared.poll() is None
 
 
+SENDS_AWAY = """
+import subprocess, sys, time
+sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]
+middle = "import subprocess, time; print(subprocess.Popen(%r).pid, flush=True); time.sleep(600)"
+subprocess.Popen([sys.executable, "-c", middle % (sleeper,)], start_new_session=True)
+time.sleep(600)
+"""
+
+
+async def test_what_a_child_sent_into_a_session_of_its_own_dies_with_it(program, wait_gone):
+    program.say("new")
+    group = program.answer()
+    child = subprocess.Popen(  # noqa: ASYNC220 - as the other tests here do
+        [sys.executable, "-c", SENDS_AWAY], process_group=group, stdout=subprocess.PIPE
+    )
+    program.say(f"joined {group}")
+    assert child.stdout is not None
+    sent_away = int(child.stdout.readline())
+
+    program.hang_up()
+
+    await wait_gone(sent_away)
+    child.wait()
+    child.stdout.close()
+
+
 def test_a_group_made_elsewhere_can_be_watched(program, sleeper):
     process = sleeper(0)
     program.say(f"watch {process.pid}")
@@ -123,3 +150,30 @@ def test_signals_to_the_whole_service_do_not_end_it(program, number):
 
 def test_it_ends_at_once_when_nothing_is_left(program):
     assert program.hang_up() == 0
+
+
+SENT_AWAY = """
+import subprocess, sys, time
+shell = [sys.executable, "-c", "import subprocess, time; subprocess.Popen(['sleep', '600']); "
+         "print('started', flush=True); time.sleep(600)"]
+subprocess.Popen(shell, start_new_session=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
+def test_what_a_member_started_in_a_session_of_its_own_dies_too(program):
+    program.say("new")
+    group = program.answer()
+    command = [sys.executable, "-c", SENT_AWAY]
+    with subprocess.Popen(command, process_group=group, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"started\n"
+        program.say(f"joined {group}")
+
+        program.ours.close()
+
+        assert process.wait(timeout=2) == -signal.SIGKILL
+        # the pipe ends with the last of those that write to it
+        assert select.select([process.stdout], [], [], 2) == ([process.stdout], [], [])
+        assert process.stdout.read() == b""
+    assert program.process.wait(timeout=10) == 0

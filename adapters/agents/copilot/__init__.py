@@ -1,0 +1,5 @@
+"""GitHub Copilot's command line as an agent."""
+
+from .agent import CopilotAgent
+
+__all__ = ["CopilotAgent"]

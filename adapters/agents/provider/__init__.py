@@ -1,0 +1,1 @@
+"""What the agents of all providers share: settings, failures, deltas, approvals, processes."""
