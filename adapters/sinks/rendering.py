@@ -1,8 +1,9 @@
 """Renderers: events in, text out. They keep no events and never do I/O.
 
 ``compact`` is one line per event, streamed text flows together; ``verbose`` shows all of an event;
-``jsonl`` is one reversible JSON object per line. ``render`` may leave a line open that the next
-call continues; ``finish`` closes it.
+``jsonl`` is one reversible JSON object per line, ``jsonl-compact`` the same in less room, and
+``text`` passes through what agents say. ``render`` may leave a line open that the next call
+continues; ``finish`` closes it.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from moorage.runtime.errors import InvalidArgument
 from moorage.runtime.events import RUN_TERMINAL_TYPES, SESSION_TYPES
+from moorage.runtime.reversible_json import dump_line, event_to_json
 
-from .reversible_json import dump_line, event_to_json
+from .compact_lines import CompactLinesRenderer
+from .pass_through import PassThroughRenderer
 from .text import clock, flowing, one_line, pretty, shorten, summary, timestamp
 
 if TYPE_CHECKING:
@@ -21,8 +24,10 @@ if TYPE_CHECKING:
 
     from moorage.runtime.events import Event
 
-Format = Literal["compact", "verbose", "jsonl"]
-FORMATS: tuple[Format, ...] = ("compact", "verbose", "jsonl")
+Format = Literal["compact", "verbose", "jsonl", "jsonl-compact", "text"]
+FORMATS: tuple[Format, ...] = ("compact", "verbose", "jsonl", "jsonl-compact", "text")
+FOR_PROGRAMS: frozenset[Format] = frozenset({"jsonl", "jsonl-compact", "text"})
+"""Formats to which nothing may be added."""
 
 _RUN_CHARS = 6
 """Of a run's id, from its random end: enough to tell runs of a screen apart."""
@@ -45,10 +50,16 @@ class Renderer(Protocol):
 
 
 def renderer(
-    format: str, *, color: bool = False, zone: tzinfo | None = None, width: int | None = None
+    format: str,
+    *,
+    color: bool = False,
+    zone: tzinfo | None = None,
+    width: int | None = None,
+    raw: bool = False,
 ) -> Renderer:
     """A renderer by the name of its format. Times are in ``zone`` (None: local time); compact
-    lines are cut to ``width`` characters, except streamed text.
+    lines are cut to ``width`` characters, except streamed text. ``raw`` leaves in passed-through
+    text what a terminal would act upon.
 
     Raises InvalidArgument for an unknown format.
     """
@@ -58,6 +69,10 @@ def renderer(
         return VerboseRenderer(color=color, zone=zone)
     if format == "jsonl":
         return JsonLinesRenderer()
+    if format == "jsonl-compact":
+        return CompactLinesRenderer()
+    if format == "text":
+        return PassThroughRenderer(raw=raw)
     raise InvalidArgument(f"format must be one of {', '.join(FORMATS)}, not {format!r}")
 
 

@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from .reversible_json import to_json
+from moorage.runtime.reversible_json import to_json
 
 if TYPE_CHECKING:
     from datetime import tzinfo
