@@ -5,21 +5,24 @@ Data goes to standard output, talk to standard error. Exit codes are those of ``
 
 # No `from __future__ import annotations`: typer reads the annotations when it is called.
 import sys
-import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import IO, Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from moorage.adapters.sinks import Format
 from moorage.runtime import InvalidArgument
+from moorage.runtime.agents import Agents
+from typer.core import TyperGroup
 
-from . import data_directory
 from .agent_spec import FORMS, load_agent
+from .attach_command import attach
+from .chat.command import chat
+from .chosen_source import NO_RECOVERY, Choice, chosen_source
+from .config_command import app as config_commands
+from .copy_command import copy
 from .demo.story import tell_story
-from .exporting import export_session
-from .following import show_events
 from .frame import (
     EXIT_BROKEN_PIPE,
     EXIT_FAILED,
@@ -27,46 +30,55 @@ from .frame import (
     discard_output,
     note,
     perform,
+    settle_output,
     write,
 )
-from .importing import import_session
-from .listing import list_sessions, show_status
-from .removing import delete_session
-from .running import Order, parse_input, run_inputs
+from .keys_command import keys as key_commands
+from .migrating import migrate
+from .nodes_command import nodes
+from .options import (
+    AsJson,
+    Before,
+    ConfigFileBefore,
+    DataDirectory,
+    DataDirectoryBefore,
+    KeyFile,
+    KeyFileBefore,
+    StoreSpec,
+    StoreSpecBefore,
+    is_set,
+)
+from .query_commands import runs, search, sessions, usage
+from .remote import Server, TokenFile, Url
+from .removal_commands import delete, prune_, undelete
+from .run_commands import approve, cancel, deny
+from .running import Order, parse_input, run_at, run_inputs
+from .serve_command import serve
+from .session_commands import events, export, import_, status
 from .signals import until_signalled
-from .upkeep import compact_journal, salvage_journal, verify_journal
+from .token_command import app as tokens
+from .upkeep_commands import compact, salvage, verify
+from .webhooks_command import app as webhooks
+
+
+class _Commands(TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            # of the library that reads options, and no word of the person's
+            error.message = error.message.removeprefix("Value error, ")
+            raise
+
 
 app = typer.Typer(
     name="moorage",
+    cls=_Commands,
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-# The variable is read by the option before the command only, or it would beat that option.
-DataDirectory = Annotated[
-    Path | None,
-    typer.Option(
-        "--data",
-        metavar="DIR",
-        help=f"Where the journal is (or {data_directory.VARIABLE} says it).",
-        show_default=str(data_directory.DEFAULT),
-    ),
-]
-DataDirectoryBefore = Annotated[
-    Path | None,
-    typer.Option(
-        "--data",
-        metavar="DIR",
-        envvar=data_directory.VARIABLE,
-        help="Where the journal is; may stand behind the command, too.",
-        show_default=str(data_directory.DEFAULT),
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
-SessionId = Annotated[str, typer.Argument(metavar="ID", help="The session.")]
-
 
 EXIT_CODES = (
     "Exit codes: 0 it worked; 1 it failed or was refused, as standard error says; 2 the command "
@@ -87,6 +99,9 @@ def _show_version(wanted: bool) -> None:
 def moorage(
     context: typer.Context,
     data: DataDirectoryBefore = None,
+    store: StoreSpecBefore = None,
+    keys: KeyFileBefore = None,
+    config: ConfigFileBefore = None,
     version: Annotated[
         bool,
         typer.Option(
@@ -96,31 +111,9 @@ def moorage(
 ) -> None:
     """Durable sessions for services that hold conversations with agents."""
     configure_logging()
-    context.obj = data
+    context.obj = Before.of(context, data, store, keys, config)
 
 
-def _directory(context: typer.Context, data: Path | None) -> Path:
-    """``--data`` may stand before the command, too."""
-    return data or context.obj or data_directory.DEFAULT
-
-
-def _reading(
-    context: typer.Context,
-    data: Path | None,
-    command: Callable[..., Awaitable[int | None]],
-    *,
-    long: bool = False,
-) -> None:
-    """Perform a command on a journal that must be there. A ``long`` one ends in order when a
-    signal comes, and must not block the event loop."""
-
-    async def body() -> int | None:
-        return await command(data_directory.existing(_directory(context, data)))
-
-    perform(partial(until_signalled, body) if long else body)
-
-
-@app.command()
 def demo(
     seconds: Annotated[
         float, typer.Option(min=1, help="How long to work, about; more on a slow machine.")
@@ -138,7 +131,6 @@ def demo(
     perform(partial(until_signalled, partial(tell_story, seconds=seconds, keep=keep)))
 
 
-@app.command()
 def run(
     context: typer.Context,
     inputs: Annotated[
@@ -174,36 +166,59 @@ def run(
     ] = False,
     as_json: AsJson = False,
     data: DataDirectory = None,
+    store: StoreSpec = None,
+    keys: KeyFile = None,
+    url: Url = None,
+    token_file: TokenFile = None,
 ) -> None:
     """Submit inputs to a session, stream what happens, and wait for the outcomes.
 
     Exit code 1 if a run did not complete. This process owns the journal meanwhile, and unfinished
-    runs of the session go on; if other sessions have some too, it refuses.
+    runs of the session go on; if other sessions have some too, it refuses. With --url a server's
+    agent works, which --agent may name, and goes on when this process ends.
     """
-    if agent is None:
-        raise typer.BadParameter(f"an agent is needed: {FORMS}", param_hint="--agent")
-    try:
-        loaded = load_agent(agent)
-    except InvalidArgument as error:
-        raise typer.BadParameter(str(error), param_hint="--agent") from error
-    if inputs.count("-") > 1:
-        raise typer.BadParameter("standard input can be read once", param_hint="INPUT")
-    try:
-        values = [parse_input(_standard_input() if text == "-" else text) for text in inputs]
-    except InvalidArgument as error:
-        raise typer.BadParameter(str(error), param_hint="INPUT") from error
+    choice = chosen_source(context, data, store, keys, url, token_file)
+    at_server = isinstance(choice, Server)
+    if at_server and recover_others:
+        raise typer.BadParameter(NO_RECOVERY, param_hint="--recover-others")
+    agents = None if at_server else _loaded(agent)
     order = Order(
         session_id=session,
-        inputs=values,
+        inputs=_parse_inputs(inputs),
         slots=slots,
         timeout_seconds=timeout,
         on_interrupt=on_interrupt,
         format=format or (None if quiet or as_json else "compact"),
         as_json=as_json,
         recover_others=recover_others,
+        agent=agent if at_server and not is_set(context, "agent") else None,
     )
-    store = data_directory.new_or_existing(_directory(context, data))
-    perform(partial(until_signalled, partial(run_inputs, store, loaded, order)))
+    perform(partial(until_signalled, partial(_run, choice, agents, order)))
+
+
+async def _run(choice: Choice, agents: Agents | None, order: Order) -> int:
+    if isinstance(choice, Server):
+        return await run_at(choice, order)
+    assert agents is not None, "there is no run without an agent"
+    return await run_inputs(choice.new_or_existing(), agents, order)
+
+
+def _loaded(spec: str | None) -> Agents:
+    if spec is None:
+        raise typer.BadParameter(f"an agent is needed: {FORMS}", param_hint="--agent")
+    try:
+        return load_agent(spec)
+    except InvalidArgument as error:
+        raise typer.BadParameter(str(error), param_hint="--agent") from error
+
+
+def _parse_inputs(inputs: list[str]) -> list[Any]:
+    if inputs.count("-") > 1:
+        raise typer.BadParameter("standard input can be read once", param_hint="INPUT")
+    try:
+        return [parse_input(_standard_input() if text == "-" else text) for text in inputs]
+    except InvalidArgument as error:
+        raise typer.BadParameter(str(error), param_hint="INPUT") from error
 
 
 def _standard_input() -> str:
@@ -217,161 +232,62 @@ def _standard_input() -> str:
         ) from None
 
 
-def _parse_tags(tags: list[str]) -> dict[str, str]:
-    parsed: dict[str, str] = {}
-    for text in tags:
-        name, separator, value = text.partition("=")
-        if not separator or not name:
-            raise typer.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="--tag")
-        parsed[name] = value
-    return parsed
+_PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
+    "Talk": {
+        "chat": chat,
+        "run": run,
+        "attach": attach,
+        "cancel": cancel,
+        "approve": approve,
+        "deny": deny,
+        "demo": demo,
+    },
+    "Look": {
+        "sessions": sessions,
+        "status": status,
+        "events": events,
+        "runs": runs,
+        "search": search,
+        "usage": usage,
+    },
+    "Keep": {
+        "export": export,
+        "import": import_,
+        "copy": copy,
+        "delete": delete,
+        "undelete": undelete,
+        "prune": prune_,
+        "verify": verify,
+        "salvage": salvage,
+        "compact": compact,
+        "keys": key_commands,
+    },
+    "Serve": {
+        "serve": serve,
+        "config": config_commands,
+        "tokens": tokens,
+        "webhooks": webhooks,
+        "nodes": nodes,
+        "migrate": migrate,
+    },
+}
+"""The help's panels, and their commands in the order in which they are shown."""
 
 
-@app.command()
-def sessions(
-    context: typer.Context,
-    prefix: Annotated[str, typer.Option(help="Only ids that begin with this.")] = "",
-    tag: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="Only sessions with this tag; may be repeated."),
-    ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
-    as_json: AsJson = False,
-    data: DataDirectory = None,
-) -> None:
-    """List sessions, the newest change first."""
-    tags = _parse_tags(tag or [])
-    _reading(
-        context,
-        data,
-        partial(list_sessions, prefix=prefix, tags=tags, limit=limit, as_json=as_json),
-    )
+def _flow(text: str) -> str:
+    """Paragraphs of one line each: rich would break where the docstring does, and at the edge."""
+    return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
 
 
-@app.command()
-def status(
-    context: typer.Context, id: SessionId, as_json: AsJson = False, data: DataDirectory = None
-) -> None:
-    """Show one session: state, slots, and which runs are running, queued or waiting."""
-    _reading(context, data, partial(show_status, session_id=id, as_json=as_json))
-
-
-@app.command()
-def events(
-    context: typer.Context,
-    id: SessionId,
-    after: Annotated[
-        int | None, typer.Option(min=0, metavar="SEQ", help="Begin behind this event.")
-    ] = None,
-    last: Annotated[
-        int | None, typer.Option(min=0, max=10_000, metavar="N", help="Begin N before the end.")
-    ] = None,
-    follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on until the session closes.")
-    ] = False,
-    type: Annotated[
-        list[str] | None, typer.Option(help="Only events of this type; may be repeated.")
-    ] = None,
-    run: Annotated[
-        str | None, typer.Option(metavar="RUN", help="Only this run; --follow ends with it.")
-    ] = None,
-    format: Annotated[Format, typer.Option(help="How to show them.")] = "compact",
-    as_json: Annotated[bool, typer.Option("--json", help="The same as --format jsonl.")] = False,
-    data: DataDirectory = None,
-) -> None:
-    """Show a session's events, beside whoever is writing them."""
-    _reading(
-        context,
-        data,
-        partial(
-            show_events,
-            session_id=id,
-            after=after,
-            last=last,
-            follow=follow,
-            types=set(type) if type else None,
-            run_id=run,
-            format="jsonl" if as_json else format,
-        ),
-        long=True,
-    )
-
-
-@app.command()
-def export(
-    context: typer.Context,
-    id: SessionId,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Instead of the screen.")
-    ] = None,
-    data: DataDirectory = None,
-) -> None:
-    """Write a session as JSON lines, from which import makes it again."""
-    target = None if output == Path("-") else output
-    _reading(context, data, partial(export_session, session_id=id, output=target), long=True)
-
-
-@app.command("import")
-def import_(
-    context: typer.Context,
-    file: Annotated[str, typer.Argument(metavar="FILE", help="An export; - reads standard input.")],
-    new_id: Annotated[
-        str | None, typer.Option("--as", metavar="NEWID", help="Another id than that of the file.")
-    ] = None,
-    data: DataDirectory = None,
-) -> None:
-    """Make a session from an export, with its times and outcomes; prints the id."""
-    store = data_directory.new_or_existing(_directory(context, data))
-
-    async def body() -> None:
-        with _seekable(file) as lines:
-            imported = await import_session(store, lines, new_id)
-        write(imported + "\n")
-
-    perform(body)
-
-
-def _seekable(name: str) -> IO[str]:
-    """The file, or a copy of standard input: an import reads it twice."""
-    if name != "-":
-        return open(name, encoding="utf-8", errors="surrogateescape", newline="\n")
-    copy = tempfile.TemporaryFile("w+", encoding="utf-8", newline="\n")  # noqa: SIM115
-    copy.writelines(sys.stdin)
-    return copy
-
-
-@app.command()
-def delete(
-    context: typer.Context,
-    id: SessionId,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    data: DataDirectory = None,
-) -> None:
-    """Delete a session and all of its events."""
-    _reading(context, data, partial(delete_session, session_id=id, sure=yes))
-
-
-@app.command()
-def verify(context: typer.Context, as_json: AsJson = False, data: DataDirectory = None) -> None:
-    """Read the whole journal and check it, beside its owner; exit code 1 if it is damaged."""
-    _reading(context, data, partial(verify_journal, as_json=as_json), long=True)
-
-
-@app.command()
-def salvage(
-    context: typer.Context,
-    to: Annotated[Path, typer.Option("--to", metavar="NEWDIR", help="A new directory.")],
-    as_json: AsJson = False,
-    data: DataDirectory = None,
-) -> None:
-    """Copy what can be read of a damaged journal into a new one; the damaged one stays as it is."""
-    _reading(context, data, partial(salvage_journal, target=to, as_json=as_json), long=True)
-
-
-@app.command()
-def compact(context: typer.Context, as_json: AsJson = False, data: DataDirectory = None) -> None:
-    """Free the space of what was deleted or trimmed."""
-    _reading(context, data, partial(compact_journal, as_json=as_json), long=True)
+for panel, commands in _PANELS.items():
+    for name, command in commands.items():
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name, rich_help_panel=panel)
+            for registered in command.registered_commands:
+                registered.help = _flow(getattr(registered.callback, "__doc__", None) or "")
+        else:
+            text = _flow(command.__doc__ or "")
+            app.command(name, help=text, rich_help_panel=panel)(command)
 
 
 def main() -> None:
@@ -381,6 +297,7 @@ def main() -> None:
     except SystemExit as left:
         # what typer and rich make of it, for the version and the help: exit code 1
         if not isinstance(left.__context__, BrokenPipeError):
+            settle_output()
             raise
         discard_output()
         sys.exit(EXIT_BROKEN_PIPE)

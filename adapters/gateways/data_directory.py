@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,12 +13,28 @@ from moorage.stores import JournalStore
 from .frame import CommandFailed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from moorage.runtime.commands import Answer, Command
+    from moorage.runtime.ports import Store
 
 DEFAULT = Path("moorage-data")
+"""Of commands that no configuration file speaks for: in the current directory."""
 VARIABLE = "MOORAGE_DATA"
+
+
+def platform_directory(environ: Mapping[str, str], platform: str = sys.platform) -> Path:
+    """Where this platform wants an application's data of this user: the default of what a
+    configuration file speaks for. It need not be there."""
+    home = Path(environ.get("HOME") or Path.home())
+    if platform == "darwin":
+        return home / "Library" / "Application Support" / "moorage"
+    if platform == "win32":
+        local = environ.get("LOCALAPPDATA")
+        return (Path(local) if local else home / "AppData" / "Local") / "moorage"
+    said = environ.get("XDG_DATA_HOME", "")
+    # the specification wants a relative path to be ignored
+    return (Path(said) if said.startswith("/") else home / ".local" / "share") / "moorage"
 
 
 def existing(directory: Path) -> JournalStore:
@@ -25,7 +42,7 @@ def existing(directory: Path) -> JournalStore:
 
     Raises CommandFailed; nothing is ever created.
     """
-    where = f"{str(directory)!r} (--data DIR or {VARIABLE} says where to look)"
+    where = f"{str(directory)!r} (--data DIR, --store journal:DIR or {VARIABLE} says where to look)"
     if not directory.exists():
         raise CommandFailed(f"there is no directory {where}")
     if not directory.is_dir():
@@ -40,21 +57,21 @@ def new_or_existing(directory: Path) -> JournalStore:
     return JournalStore(directory)
 
 
-async def _refuse(session_id: str, command: Command) -> Answer:
-    raise AdmissionClosed("this command", reason="not a supervisor")
+async def refusing(session_id: str, command: Command, letter: str | None = None) -> Answer:
+    """The door of a command that owns a store without supervising it. Where a store is shared,
+    what comes is left to a process that does."""
+    raise AdmissionClosed("this command", reason="closed")
 
 
 @asynccontextmanager
-async def owned(
-    store: JournalStore, purpose: str, *, may_create: bool = False
-) -> AsyncIterator[JournalStore]:
-    """Own the journal without supervising it: no run is started or recovered.
+async def owned(store: Store, purpose: str, *, may_create: bool = False) -> AsyncIterator[Store]:
+    """Open the store for writing without supervising it: no run is started or recovered.
 
-    Raises SessionHeld if another process has it, and StoreFailed if there is none and it may not
-    be created.
+    Raises SessionHeld if it takes one process at a time and has one, and StoreFailed if there is
+    none and it may not be created.
     """
     if not may_create:
         async with store.reading():
             pass
-    async with store.opened(owner=f"moorage {purpose}", deliver=_refuse):
+    async with store.opened(owner=f"moorage {purpose}", deliver=refusing):
         yield store

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import structlog
 import trio
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
 
 EXIT_FAILED = 1
+EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 EXIT_TERMINATED = 143
@@ -100,16 +101,36 @@ def discard_output() -> None:
         os.close(descriptor)
 
 
-def configure_logging() -> None:
-    """Warnings of the runtime go to standard error as plain lines."""
+def settle_output() -> None:
+    """What could not be written has been told: it must not be tried again when the interpreter
+    ends, which would have the last word with an exit code of its own."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        discard_output()
+
+
+def configure_logging(
+    level: Literal["debug", "info", "warning", "error"] = "warning",
+    format: Literal["lines", "json"] = "lines",
+) -> None:
+    """What the runtime logs goes to standard error: as plain lines, or as JSON with a time."""
+    rendering: list[Any] = [_render]
+    logger: Any = _StandardError
+    if format == "json":
+        rendering = [
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(default=str),
+        ]
+        logger = _StandardErrorAsItIs
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
-            _render,
+            *rendering,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(30),
-        logger_factory=lambda *_: _StandardError(),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=lambda *_: logger(),
         cache_logger_on_first_use=False,
     )
 
@@ -129,4 +150,14 @@ class _StandardError:
     def warning(self, message: str) -> None:
         note(message)
 
-    error = critical = exception = fatal = msg = warning
+    error = critical = exception = fatal = msg = info = debug = warning
+
+
+class _StandardErrorAsItIs(_StandardError):
+    """Lines are for programs: nothing stands in front of them."""
+
+    def warning(self, message: str) -> None:
+        with suppress(BrokenPipeError):
+            print(message, file=sys.stderr, flush=True)
+
+    error = critical = exception = fatal = msg = info = debug = warning

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import json
-import os
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 import trio
-from moorage.adapters.sinks import renderer
-from moorage.adapters.sinks.rendering import describe_output
-from moorage.runtime import InvalidArgument, QueueFull, RunState, StoreFailed, open_supervisor
+from moorage.adapters.sinks import Format
+from moorage.adapters.sinks.rendering import FOR_PROGRAMS, describe_output
+from moorage.runtime import InvalidArgument, QueueFull, RunState, open_supervisor
 from moorage.runtime.events import RUN_TERMINAL_TYPES
 from moorage.runtime.runs import OnInterrupt, outcome_of
 
-from .frame import EXIT_FAILED, note, write, write_soon
-from .tables import in_color, show_json, show_table, terminal_width
+from .following import screen
+from .frame import EXIT_FAILED, write
+from .tables import show_json, show_table
+from .unfinished import refuse_others, tell_of, unfinished_runs
 
 if TYPE_CHECKING:
-    from moorage.adapters.sinks import Renderer
+    from moorage.adapters.sinks import TextSink
     from moorage.runtime import Event, Run, RunOutcome, Session
     from moorage.runtime.agents import Agents
-    from moorage.stores import JournalStore
+    from moorage.runtime.ports import Store
+
+    from .remote import Server
 
 _SECOND_NS = 1_000_000_000
 
@@ -36,9 +39,11 @@ class Order:
     slots: int | None
     timeout_seconds: float | None
     on_interrupt: OnInterrupt
-    format: str | None
+    format: Format | None
     as_json: bool
-    recover_others: bool
+    recover_others: bool = False
+    agent: str | None = None
+    """One of a server's agents; None lets it choose."""
 
 
 def parse_input(text: str) -> Any:
@@ -59,83 +64,55 @@ def _refuse_constant(name: str) -> Any:
     raise InvalidArgument(f"{name} is no JSON: give a number, or null")
 
 
-async def run_inputs(store: JournalStore, agent: Agents, order: Order) -> int:
+async def run_inputs(store: Store, agent: Agents, order: Order) -> int:
     """Submit every input, stream the events, show the outcomes.
 
     Returns the exit code: 1 if a run did not complete. Raises SessionHeld if another process owns
     the journal, and InvalidArgument if there is unfinished work of other sessions, which this agent
     is not told to recover.
     """
-    outcomes = await _run(store, agent, order)
+    return _show(await _run(store, agent, order), order)
+
+
+async def run_at(server: Server, order: Order) -> int:
+    """The same at a server, whose agents do the work; what was submitted goes on there, whatever
+    becomes of this process. Raises ServerUnreachable."""
+    async with server.connected(patient=True) as client:
+        session = await client.session(order.session_id, slots=order.slots)
+        outcomes = await _submit_and_follow(cast("Session", session), order)
+    return _show(outcomes, order)
+
+
+def _show(outcomes: list[RunOutcome], order: Order) -> int:
     if order.as_json:
         show_json([outcome_to_json(outcome) for outcome in outcomes])
-    elif order.format != "jsonl":
+    elif order.format not in FOR_PROGRAMS:
         _show_outcomes(outcomes, separated=order.format is not None)
     completed = all(outcome.state is RunState.COMPLETED for outcome in outcomes)
     return 0 if completed else EXIT_FAILED
 
 
-async def _run(store: JournalStore, agent: Agents, order: Order) -> list[RunOutcome]:
-    unfinished = await _unfinished(store)
+async def _run(store: Store, agent: Agents, order: Order) -> list[RunOutcome]:
+    unfinished = await unfinished_runs(store)
     others = [id for id in unfinished if id != order.session_id]
     if others and not order.recover_others:
-        await _refuse(store, others)
+        await refuse_others(store, others)
     async with open_supervisor(store, agent) as supervisor:
         # only now is it sure that they go on, and here
-        _tell_of(unfinished, order.session_id)
+        tell_of(unfinished, order.session_id)
         session = await supervisor.session(order.session_id, slots=order.slots)
-        status = await session.status()
-        older = {*status.running, *status.queued, *status.waiting}
-        rendering = (
-            None
-            if order.format is None
-            else renderer(order.format, color=in_color(), width=terminal_width())
-        )
-        runs: list[Run] = []
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_submit_all, session, order, runs)
-            ended = await _follow(session, status.head_seq, len(order.inputs), older, rendering)
-        return [ended[run.id] for run in runs]
+        return await _submit_and_follow(session, order)
 
 
-async def _unfinished(store: JournalStore) -> dict[str, int]:
-    """Unfinished runs by session, as they were left; a supervisor recovers all of them."""
-    if store.path.exists():
-        with suppress(StoreFailed):  # no journal yet, or what opening it will say, too
-            async with store.reading() as reader:
-                return {info.id: info.active async for info in reader.sessions(needs_worker=True)}
-    return {}
-
-
-async def _refuse(store: JournalStore, others: list[str]) -> None:
-    """Raises SessionHeld if another process owns the journal, and serves what is in it."""
-    async with store.opened(owner=f"pid {os.getpid()}", deliver=_deliver_nothing):
-        pass
-    raise InvalidArgument(
-        "other sessions have unfinished runs, which this agent would finish too: "
-        f"{_first_of(others)}; "
-        "--recover-others if it should, or the service that they belong to, or another --data"
-    )
-
-
-async def _deliver_nothing(session_id: str, command: object) -> object:
-    raise AssertionError(f"{command!r} for {session_id!r}: nobody is served yet")
-
-
-def _tell_of(unfinished: dict[str, int], session_id: str | None) -> None:
-    others = [id for id in unfinished if id != session_id]
-    if mine := unfinished.get(session_id or "", 0):
-        runs, go = ("run", "goes") if mine == 1 else ("runs", "go")
-        note(f"{mine} unfinished {runs} of session {session_id!r} {go} on first")
-    if others:
-        sessions = "session has" if len(others) == 1 else "sessions have"
-        note(
-            f"{len(others)} other {sessions} unfinished runs, which go on too: {_first_of(others)}"
-        )
-
-
-def _first_of(ids: list[str]) -> str:
-    return ", ".join(map(repr, ids[:3])) + (", ..." if len(ids) > 3 else "")
+async def _submit_and_follow(session: Session, order: Order) -> list[RunOutcome]:
+    status = await session.status()
+    older = {*status.running, *status.queued, *status.waiting}
+    sink = None if order.format is None else screen(order.format)
+    runs: list[Run] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_submit_all, session, order, runs)
+        ended = await _follow(session, status.head_seq, len(order.inputs), older, sink)
+    return [ended[run.id] for run in runs]
 
 
 async def _submit_all(session: Session, order: Order, runs: list[Run]) -> None:
@@ -145,6 +122,7 @@ async def _submit_all(session: Session, order: Order, runs: list[Run]) -> None:
             try:
                 run = await session.submit(
                     input,
+                    agent=order.agent,
                     timeout_seconds=order.timeout_seconds,
                     on_interrupt=order.on_interrupt,
                 )
@@ -160,20 +138,21 @@ async def _submit_all(session: Session, order: Order, runs: list[Run]) -> None:
 
 
 async def _follow(
-    session: Session, after: int, count: int, older: set[str], rendering: Renderer | None
+    session: Session, after: int, count: int, older: set[str], sink: TextSink | None
 ) -> dict[str, RunOutcome]:
     """Show events until ``count`` runs that are not ``older`` have ended."""
     ended: dict[str, RunOutcome] = {}
-    async with session.subscribe(after=after) as subscription:
+    async with AsyncExitStack() as stack:
+        if sink is not None:
+            await stack.enter_async_context(sink.opened())
+        subscription = await stack.enter_async_context(session.subscribe(after=after))
         async for batch in subscription.batches():
             events = [event for event in batch if event.run_id not in older]
             _collect(events, ended)
-            if rendering is not None:
-                await write_soon(rendering.render(events))
+            if sink is not None:
+                await sink.write(events)
             if len(ended) >= count:
                 break
-    if rendering is not None:
-        await write_soon(rendering.finish())
     return ended
 
 

@@ -6,8 +6,8 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from moorage.adapters.sinks.reversible_json import to_json
 from moorage.adapters.sinks.text import one_line
+from moorage.runtime.reversible_json import to_json
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console
@@ -26,10 +26,14 @@ STATE_STYLES = {
     "paused": "yellow",
     "closed": "dim",
     "quarantined": "red",
+    "deleted": "dim",
     "completed": "green",
     "failed": "red",
     "timed_out": "red",
     "cancelled": "yellow",
+    "live": "green",
+    "draining": "yellow",
+    "gone": "red",
     "interrupted": "yellow",
 }
 

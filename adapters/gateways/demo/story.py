@@ -295,10 +295,21 @@ def _directory(keep: Path | None) -> Iterator[Path]:
         yield keep.resolve()
 
 
+@contextmanager
+def _without_socket(root: Path) -> Iterator[None]:
+    """Leaves no socket behind; it is outside of ``root`` where that has a long path."""
+    socket = Places(root).socket
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            socket.unlink()
+
+
 async def tell_story(*, seconds: float, keep: Path | None) -> int:
     """``moorage demo``; returns the exit code. Raises StoryFailed with the reason."""
     limit = seconds + DEADLINE_SECONDS
-    with Screen() as screen, _directory(keep) as root:
+    with Screen() as screen, _directory(keep) as root, _without_socket(root):
         story = Story(root, screen, seconds)
         with trio.move_on_after(limit) as scope:
             findings = await story.tell()

@@ -16,6 +16,8 @@ from moorage.runtime import open_supervisor
 from moorage.stores import JournalStore
 from typer.testing import CliRunner
 
+from tests.redis_server import new_prefix
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -23,16 +25,15 @@ REPOSITORY = Path(__file__).parents[3]
 
 
 class Moorage:
-    """The command line in this process, on a directory of its own."""
+    """The command line in this process, on a directory of its own, or another store."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, environment: dict[str, str] | None = None) -> None:
         self.data = data
+        self.environment = {"MOORAGE_DATA": str(data)} if environment is None else environment
 
     def __call__(self, *arguments: str, input: str | bytes | None = None, code: int = 0) -> Any:
         """Run a command; fails unless it exits with ``code``."""
-        result = CliRunner().invoke(
-            app, list(arguments), input=input, env={"MOORAGE_DATA": str(self.data)}
-        )
+        result = CliRunner().invoke(app, list(arguments), input=input, env=self.environment)
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         assert code == result.exit_code, result.output
@@ -56,8 +57,32 @@ class Moorage:
 
 
 @pytest.fixture
+def moorage_at() -> Callable[[Path], Moorage]:
+    """The command line on another directory."""
+    return Moorage
+
+
+@pytest.fixture
 def moorage(tmp_path: Path) -> Iterator[Moorage]:
     yield Moorage(tmp_path / "data")
+    structlog.reset_defaults()
+
+
+@pytest.fixture(params=["journal", "sqlite", "jsonl", "postgres", "redis"])
+def store_spec(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A store of each kind, empty and new."""
+    if request.param == "postgres":
+        schema = request.getfixturevalue("postgres")
+        return f"postgres:{schema.server.dsn}?schema={schema.name}"
+    if request.param == "redis":
+        return f"{request.getfixturevalue('redis_url')}?prefix={new_prefix()}"
+    return f"{request.param}:{tmp_path / request.param}"
+
+
+@pytest.fixture
+def on_store(store_spec: str) -> Iterator[Moorage]:
+    """The command line on each kind of store, which the environment names."""
+    yield Moorage(Path("not here"), {"MOORAGE_STORE": store_spec})
     structlog.reset_defaults()
 
 

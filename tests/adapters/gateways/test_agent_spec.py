@@ -37,6 +37,23 @@ def test_echo_and_programs_need_no_module():
     assert agent.command == ["grep", "-c", "two words"]
 
 
+def test_one_works_offline():
+    assert isinstance(load_agent("scripted"), ScriptedAgent)
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        ("acp", "acp needs a command"),
+        ("acp:", "acp needs a command"),
+        ("claude:opus", "claude is followed by nothing"),
+    ],
+)
+def test_the_name_of_a_provider_is_no_module(spec, reason):
+    with pytest.raises(InvalidArgument, match=reason):
+        load_agent(spec)
+
+
 @pytest.mark.usefixtures("module")
 def test_a_module_of_the_current_directory_is_found():
     assert load_agent("agents_of_mine:agent").__name__ == "agent"

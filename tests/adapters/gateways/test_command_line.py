@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import itertools
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 MOORAGE = str(Path(sys.executable).with_name("moorage"))
 COMMANDS = (
     "demo", "run", "sessions", "status", "events", "export", "import", "delete", "verify",
-    "salvage", "compact",
+    "salvage", "compact", "runs", "search", "usage",
 )  # fmt: skip
 
 
@@ -37,6 +38,32 @@ def test_help_says_what_the_exit_codes_mean(moorage):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(moorage, command):
     assert "Usage:" in moorage(command, "-h").stdout
+
+
+@pytest.mark.parametrize("command", ["chat", "run"])
+def test_the_paragraphs_of_help_are_broken_at_the_edge_only(start, command):
+    process = start("-m", "moorage.adapters.gateways", command, "-h", environment={"COLUMNS": "80"})
+    lines = process.communicate(timeout=30)[0].split("\u256d")[0].splitlines()
+
+    broken = [
+        (line, after)
+        for line, after in itertools.pairwise(lines)
+        if after.strip() and line.strip() and len(line.rstrip()) + len(after.split()[0]) < 78
+    ]
+
+    assert len(lines) > 6
+    assert broken == []
+
+
+@pytest.mark.parametrize("missing", ["typer", "rich"])
+def test_without_its_extra_the_command_says_what_to_install(start, missing):
+    without = f"import sys; sys.modules[{missing!r}] = None"
+    begin = "from moorage.adapters.gateways.__main__ import main; main()"
+    process = start("-c", f"{without}; {begin}")
+    _, said = process.communicate(timeout=30)
+
+    assert said == f"moorage: the command line needs {missing}: pip install 'moorage[cli]'\n"
+    assert process.returncode == 1
 
 
 @pytest.mark.parametrize(
@@ -122,8 +149,24 @@ def test_full_disks_under_the_output_are_told(filled, command):
             stderr=subprocess.PIPE,
             text=True,
             check=False,
+            env={**os.environ, "PYTHONUNBUFFERED": ""},
         )
 
     assert done.returncode == 1
     assert "No space left on device" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_help_has_every_command_in_a_panel(moorage):
+    lines = moorage("--help").stdout.splitlines()
+    panels = [line.split()[1] for line in lines if line.startswith("╭─")]
+
+    assert panels == ["Options", "Talk", "Look", "Keep", "Serve"]
+
+
+@pytest.mark.parametrize("command", ["runs", "sessions"])
+def test_what_an_option_may_be_is_told_in_its_own_words(moorage, command):
+    told = moorage(command, "--state", "opne", code=2).stderr
+
+    assert "'opne' is not one of" in told
+    assert "Value error" not in told

@@ -2,9 +2,15 @@ from __future__ import annotations
 
 import os
 import stat
+from pathlib import Path
 
 import pytest
-from moorage.adapters.gateways.data_directory import existing, new_or_existing, owned
+from moorage.adapters.gateways.data_directory import (
+    existing,
+    new_or_existing,
+    owned,
+    platform_directory,
+)
 from moorage.adapters.gateways.frame import CommandFailed
 from moorage.runtime import SessionHeld
 
@@ -24,7 +30,7 @@ def test_a_directory_that_is_not_there_is_refused_and_not_made(moorage, command)
     result = moorage(*command, code=1)
 
     assert f"moorage: there is no directory '{moorage.data}'" in result.stderr
-    assert "--data" in result.stderr
+    assert "--data DIR, --store journal:DIR or MOORAGE_DATA" in result.stderr
     assert not moorage.data.exists()
 
 
@@ -68,3 +74,22 @@ async def test_only_one_owns_a_directory_at_a_time(tmp_path):
         with pytest.raises(SessionHeld, match="moorage import"):
             async with owned(new_or_existing(tmp_path / "data"), "delete"):
                 pass
+
+
+@pytest.mark.parametrize(
+    ("platform", "environ", "directory"),
+    [
+        ("linux", {"XDG_DATA_HOME": "/srv/share"}, "/srv/share/moorage"),
+        ("linux", {}, "/users/me/.local/share/moorage"),
+        ("linux", {"XDG_DATA_HOME": "relative"}, "/users/me/.local/share/moorage"),
+        ("darwin", {}, "/users/me/Library/Application Support/moorage"),
+        ("win32", {"LOCALAPPDATA": "/local"}, "/local/moorage"),
+        ("win32", {}, "/users/me/AppData/Local/moorage"),
+    ],
+)
+def test_each_platform_has_its_directory_for_data(platform, environ, directory):
+    assert Path(directory) == platform_directory({"HOME": "/users/me", **environ}, platform)
+
+
+def test_without_a_home_in_the_environment_it_is_that_of_the_user():
+    assert Path.home() / ".local" / "share" / "moorage" == platform_directory({}, "linux")

@@ -62,7 +62,7 @@ def test_what_was_trimmed_is_told_and_asking_for_it_is_refused(moorage):
 def test_what_is_beyond_the_head_is_refused(filled, options):
     result = filled("events", "a", *options, "--after", "9999", code=1)
 
-    assert "after=9999 is beyond the head" in result.stderr
+    assert "--after 9999 is beyond the last event" in result.stderr
     assert "which is 8" in result.stderr
     assert filled.lines("events", "a", *options[:0], "--after", "8") == []
 
@@ -95,3 +95,33 @@ def test_following_beside_a_live_owner_shows_events_as_they_come(moorage, owner,
     assert follower.communicate() == ("", "")
     assert follower.returncode == 0
     owner.stop()
+
+
+def test_a_file_of_json_lines_gets_what_it_does_not_have_yet(filled, tmp_path):
+    path = tmp_path / "a.jsonl"
+    filled("events", "a", "--after", "0", "--run", first_run(filled), "--json", "-o", str(path))
+
+    filled("events", "a", "--json", "--output", str(path))
+
+    assert [json.loads(line)["seq"] for line in path.read_text().splitlines()] == [
+        2,
+        3,
+        4,
+        *range(5, 9),
+    ]
+
+
+def first_run(filled):
+    return filled.lines("events", "a", "--json", "--type", "run_submitted")[0]["run_id"]
+
+
+def test_a_file_of_something_else_is_refused(filled, tmp_path):
+    path = tmp_path / "letter"
+    path.write_text("Dear Ada\n")
+
+    assert "is no file of events" in filled("events", "a", "--json", "-o", str(path), code=1).stderr
+    assert path.read_text() == "Dear Ada\n"
+
+
+def test_what_agents_say_can_be_passed_on_alone(filled):
+    assert filled("events", "a", "--format", "text").stdout == "hello\n"

@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+
 import pytest
 import structlog
 import trio
@@ -105,3 +110,31 @@ def test_a_traceback_in_the_log_is_shown_as_it_is_and_below_its_line(capsys):
         "Traceback",
         "  here",
     ]
+
+
+def test_the_log_can_be_json_for_programs_and_say_more(capsys):
+    configure_logging("info", "json")
+    try:
+        structlog.get_logger("moorage").info("http_serving", address="x", error=ValueError("no"))
+        structlog.get_logger("moorage").debug("unimportant")
+    finally:
+        structlog.reset_defaults()
+
+    out, err = capsys.readouterr()
+    line = json.loads(err)
+    assert (out, line.pop("timestamp")[-1]) == ("", "Z")
+    assert line == {"level": "info", "event": "http_serving", "address": "x", "error": "no"}
+
+
+def test_what_a_full_disk_did_not_take_has_no_last_word():
+    ending = "from moorage.adapters.gateways.frame import settle_output\n"
+    ending += "import sys\nsys.stdout.write('lost')\nsettle_output()\nsys.exit(1)"
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", ending],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONUNBUFFERED": ""},
+        )
+
+    assert (done.returncode, done.stderr) == (1, b"")

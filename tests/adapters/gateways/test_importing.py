@@ -173,9 +173,9 @@ def drop(number):
         (swap, "line 4: expected seq 3 of session 'a', found seq 4"),
         (drop(3), "line 4: expected seq 3"),
         (drop(-1), "ends with seq 7 and its first line promises 8"),
-        (drop(0), "line 1: this is no export"),
+        (change(0, moorage_export="1"), "line 1: this is no export"),
         (change(0, moorage_export=2), "version 2 and this moorage reads up to 1"),
-        (change(0, first_seq=5), "without a usable snapshot"),
+        (change(0, first_seq=5), "expected seq 5"),
         (change(0, last_seq="8"), "are no range"),
         (change(0, session={}), "line 1: it lacks 'id'"),
         (change(0, session={"id": "a\nb"}), "line 1: session id must not contain"),
@@ -203,6 +203,31 @@ def test_a_file_that_is_not_right_is_refused_with_its_line_and_nothing_is_writte
         assert reason in result.stderr
         assert len(result.stderr.splitlines()) == 1
         assert [info["id"] for info in filled.json("sessions")] == ["b", "a"]
+
+
+def test_the_second_life_of_an_id_is_exported_and_imported_like_a_first(moorage, tmp_path):
+    async def work(supervisor):
+        await (await supervisor.session("a")).execute("one")
+        await supervisor.delete_session("a")
+        await (await supervisor.session("a")).execute("two")
+
+    moorage.fill(work)
+    path = tmp_path / "a.jsonl"
+    moorage("export", "a", "-o", str(path))
+    header = lines_of(path)[0]
+
+    moorage("import", str(path), "--as", "b")
+
+    assert header["first_seq"] > 1
+    assert "snapshot" not in header
+    expected = [event["type"] for event in moorage.lines("events", "a", "--json")]
+    assert expected == [event["type"] for event in moorage.lines("events", "b", "--json")]
+    lines = lines_of(path)
+    del lines[1]
+    lines[0] |= {"first_seq": lines[0]["first_seq"] + 1}
+    write(path, lines)
+    refused = moorage("import", str(path), "--as", "c", code=1)
+    assert "there is no session_opened event, and no usable snapshot" in refused.stderr
 
 
 @pytest.mark.parametrize("text", ["", "no json\n", "[]\n", "[" * 100_000, "\udcff\n"])
@@ -238,7 +263,7 @@ def test_an_import_that_was_killed_half_way_starts_nothing(filled, exported, mon
         async with importing.owned(store, "import"):
             claim = await store.claim("copy")
             with pytest.raises(Killed), exported.open() as file:
-                await importing._write(store, claim, export, file, 0)
+                await importing._write(store, claim, export, importing._events(file), 0)
         async with open_reader(store) as reader:
             return await reader.session("copy").info()
 
@@ -280,3 +305,34 @@ def test_a_long_session_is_imported_in_several_batches(moorage, tmp_path):
     moorage("import", str(path), "--data", str(tmp_path / "other"))
 
     assert path.read_text() == moorage("export", "a", "--data", str(tmp_path / "other")).stdout
+
+
+@pytest.mark.parametrize("format", ["jsonl", "jsonl-compact"])
+def test_a_file_of_events_is_imported_identically(filled, tmp_path, format):
+    path = tmp_path / "events"
+    filled("events", "a", "--format", format, "--output", str(path))
+
+    assert filled("import", str(path), "--data", str(tmp_path / "other")).stdout == "a\n"
+
+    again = filled("export", "a", "--data", str(tmp_path / "other")).stdout
+    assert again == filled("export", "a").stdout
+
+
+@pytest.mark.parametrize("format", ["jsonl", "jsonl-compact"])
+def test_a_file_of_events_that_begins_later_is_refused(filled, tmp_path, format):
+    path = tmp_path / "events"
+    filled("events", "a", "--after", "2", "--format", format, "--output", str(path))
+
+    refused = filled("import", str(path), "--as", "copy", code=1)
+
+    assert "expected seq 1 of session 'a', found seq 3" in refused.stderr
+
+
+def test_damage_in_a_file_of_events_is_told_with_its_line(filled, tmp_path):
+    path = tmp_path / "events"
+    filled("events", "a", "--format", "jsonl-compact", "--output", str(path))
+    path.write_text(path.read_text().replace('"run_started"', "7", 1))
+
+    refused = filled("import", str(path), "--as", "copy", code=1)
+
+    assert "line 4: type of an event cannot be 7; nothing was imported" in refused.stderr

@@ -30,6 +30,10 @@ def test_sessions_as_json_have_the_fields_of_session_info(filled):
         "summary": "hello",
         "outcome": None,
         "reason": None,
+        "timed_waits": 0,
+        "expire_after_seconds": None,
+        "node_tags": {},
+        "agents": [],
     }
     assert info["created_at_ns"] <= info["modified_at_ns"]
 
@@ -98,3 +102,27 @@ def test_counts_of_runs_begin_with_what_is_unfinished():
     counts = {"completed": 3, "queued": 2, "timed_out": 1, "running": 1, "failed": 0}
 
     assert describe_runs(counts) == "1 running, 2 queued, 3 completed, 1 timed out"
+
+
+def test_hidden_sessions_are_shown_on_request(filled):
+    filled("delete", "a", "--soft", "--yes")
+
+    assert [info["id"] for info in filled.json("sessions")] == ["b"]
+    assert [info["id"] for info in filled.json("sessions", "--deleted")] == ["a", "b"]
+    assert "deleted" in filled("sessions", "--deleted").stdout.splitlines()[1].split()
+    shown = filled("status", "a").stdout
+    assert "undelete brings it back" in shown
+    assert ["state", "deleted"] in [line.split() for line in shown.splitlines()]
+
+
+def test_a_status_says_when_a_session_expires(moorage):
+    async def work(supervisor):
+        await supervisor.session("soon", expire_after_seconds=90)
+        await supervisor.session("never", expire_after_seconds="never")
+
+    moorage.fill(work)
+
+    assert "90 s after its last change" in moorage("status", "soon").stdout
+    assert "expires  never" in moorage("status", "never").stdout
+    by_id = {info["id"]: info for info in moorage.json("sessions")}
+    assert by_id["soon"]["expire_after_seconds"] == 90

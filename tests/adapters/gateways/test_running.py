@@ -219,15 +219,6 @@ def test_what_would_go_on_is_not_told_when_the_directory_is_refused(moorage, sta
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_several_are_told_in_the_plural(capsys):
-    running._tell_of({"a": 2, "b": 1, "c": 1, "d": 1, "e": 1}, "a")
-
-    assert capsys.readouterr().err.splitlines() == [
-        "moorage: 2 unfinished runs of session 'a' go on first",
-        "moorage: 4 other sessions have unfinished runs, which go on too: 'b', 'c', 'd', ...",
-    ]
-
-
 @pytest.mark.parametrize("where", [b"", b"{"])
 def test_standard_input_that_is_no_text_is_a_usage_error_that_says_so(moorage, where):
     result = moorage("run", "--agent", "echo", "-", input=where + b"abc\xff", code=2)

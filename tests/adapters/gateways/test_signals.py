@@ -81,3 +81,39 @@ async def test_a_second_ctrl_c_is_pythons_own(number, kind):
         await until_signalled(command)
 
     assert during == [before]
+
+
+async def test_a_ctrl_c_that_is_taken_care_of_ends_nothing_until_one_is_not():
+    answers = [True, True, False]
+    offered = []
+
+    def interrupt() -> bool:
+        offered.append(len(offered))
+        taken.set()
+        return answers[offered[-1]]
+
+    async def command() -> int:
+        nonlocal taken
+        for _ in answers:
+            taken = trio.Event()
+            signal.raise_signal(signal.SIGINT)
+            await taken.wait()
+        return await trio.sleep_forever()
+
+    taken = trio.Event()
+    with pytest.raises(BaseExceptionGroup) as caught:
+        await until_signalled(command, interrupt=interrupt)
+
+    assert isinstance(bare(caught.value), KeyboardInterrupt)
+    assert offered == [0, 1, 2]
+
+
+async def test_sigterm_is_offered_to_nobody():
+    async def command() -> int:
+        signal.raise_signal(signal.SIGTERM)
+        return await trio.sleep_forever()
+
+    with pytest.raises(BaseExceptionGroup) as caught:
+        await until_signalled(command, interrupt=lambda: True)
+
+    assert isinstance(bare(caught.value), Terminated)

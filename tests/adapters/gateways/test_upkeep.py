@@ -22,7 +22,7 @@ def test_a_sound_journal_is_counted(filled):
 
     assert (facts["journal"], facts["sessions"], facts["events"]) == ("sound", "2", "9")
     report = filled.json("verify")
-    assert (report["sound"], report["sessions"], report["problems"]) == (True, 2, [])
+    assert (report["sound"], report["sessions"], report["findings"]) == (True, 2, [])
 
 
 def test_damage_is_told_with_file_and_offset_and_the_way_out(damaged):
@@ -34,9 +34,10 @@ def test_damage_is_told_with_file_and_offset_and_the_way_out(damaged):
     assert str(path) in result.stdout
     assert f"moorage salvage --data {moorage.data} --to NEWDIR" in result.stderr
     assert "1 place is damaged" in result.stderr
-    (problem,) = report["problems"][:1]
-    assert str(path) == problem["file"]
-    assert 0 < problem["offset"] < path.stat().st_size
+    (finding,) = report["findings"][:1]
+    file, _, offset = finding["place"].rpartition(", ")
+    assert (file, finding["severity"]) == (str(path), "damage")
+    assert 0 < int(offset) < path.stat().st_size
 
 
 def test_a_damaged_log_is_not_opened_and_not_changed(damaged):

@@ -1,0 +1,227 @@
+"""``moorage webhooks``: where events are posted, kept in a file of this user alone."""
+
+# No `from __future__ import annotations`: typer reads the annotations when it is called.
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import attrs
+import typer
+from moorage.adapters.sinks.text import timestamp
+
+from .frame import CommandFailed, note, perform, write
+from .options import AsJson, configured_file, parsed_tags
+from .tables import show_json, show_table
+
+if TYPE_CHECKING:
+    from .webhooks import Webhook
+
+DEFAULT_FILE = Path("moorage-webhooks.json")
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Register, list and remove webhooks for `moorage serve --webhooks FILE`.",
+)
+
+WebhooksFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--webhooks",
+        metavar="FILE",
+        help="Where they are; without, where gateway.webhooks of the settings says.",
+        show_default=str(DEFAULT_FILE),
+    ),
+]
+WebhookId = Annotated[str, typer.Argument(metavar="ID", help="As the list has it.")]
+
+
+@app.command()
+def add(
+    context: typer.Context,
+    url: Annotated[str, typer.Argument(metavar="URL", help="https, at a public address.")],
+    session: Annotated[
+        str | None, typer.Option(metavar="ID", help="Events of this session only.")
+    ] = None,
+    prefix: Annotated[str, typer.Option(help="Sessions whose ids begin with this.")] = "",
+    tag: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Sessions with this tag; may be repeated."),
+    ] = None,
+    type: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TYPE", help="Events of this type only; may be repeated."),
+    ] = None,
+    beginning: Annotated[
+        bool, typer.Option("--beginning", help="All events that there are; else from now on.")
+    ] = False,
+    network: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NETWORK", help="As given to serve with --webhook-network."),
+    ] = None,
+    description: Annotated[str, typer.Option(help="For people.")] = "",
+    as_json: AsJson = False,
+    webhooks: WebhooksFile = None,
+) -> None:
+    """Register a webhook and show its secret, this once."""
+
+    path = configured_file(context, "webhooks", webhooks, DEFAULT_FILE)
+
+    async def body() -> None:
+        file = _file(path)
+        _sinks().AddressRules(network or ()).check_url(url)
+        now_ns = time.time_ns()
+        webhook, secret = file.add(
+            url,
+            created_at_ns=now_ns,
+            session_id=session,
+            prefix=prefix,
+            tags=parsed_tags(tag or [], "--tag"),
+            types=tuple(type) if type else None,
+            since_ns=0 if beginning else now_ns,
+            description=description,
+        )
+        if as_json:
+            show_json({"secret": secret, **_told(webhook)})
+        else:
+            write(f"{secret}\n")
+            note(f"webhook {webhook.id} is in {path}; the secret is shown this once")
+
+    perform(body)
+
+
+@app.command("list")
+def list_(context: typer.Context, as_json: AsJson = False, webhooks: WebhooksFile = None) -> None:
+    """Show the webhooks there are, without their secrets."""
+
+    path = configured_file(context, "webhooks", webhooks, DEFAULT_FILE)
+
+    async def body() -> None:
+        file = _file(path)
+        found = file.webhooks()
+        letters = {it.id: len(file.dead_letters(it.id).letters()) for it in found}
+        if as_json:
+            show_json([{**_told(it), "dead_letters": letters[it.id]} for it in found])
+            return
+        if not found:
+            note(f"no webhooks in {path}")
+            return
+        show_table(
+            ["ID", "URL", "SESSIONS", "TYPES", "STATE", "DEAD LETTERS", "CREATED"],
+            [
+                [
+                    it.id,
+                    it.url,
+                    _sessions(it),
+                    "all" if it.types is None else " ".join(it.types),
+                    it.disabled_reason or "enabled",
+                    str(letters[it.id]),
+                    timestamp(it.created_at_ns),
+                ]
+                for it in found
+            ],
+            full=["ID"],
+        )
+
+    perform(body)
+
+
+@app.command()
+def enable(context: typer.Context, id: WebhookId, webhooks: WebhooksFile = None) -> None:
+    """Go on with a disabled one behind what was taken; servers notice within a second."""
+
+    path = configured_file(context, "webhooks", webhooks, DEFAULT_FILE)
+
+    async def body() -> None:
+        changed = _file(path).change(id, lambda it: attrs.evolve(it, disabled_reason=None))
+        if changed is None:
+            raise _unknown(path, id)
+        note(f"webhook {id} is enabled")
+
+    perform(body)
+
+
+@app.command()
+def remove(context: typer.Context, id: WebhookId, webhooks: WebhooksFile = None) -> None:
+    """Post nothing more, and forget it with its dead letters; servers notice within a second."""
+
+    path = configured_file(context, "webhooks", webhooks, DEFAULT_FILE)
+
+    async def body() -> None:
+        if not _file(path).remove(id):
+            raise _unknown(path, id)
+        note(f"webhook {id} is removed")
+
+    perform(body)
+
+
+@app.command("dead-letters")
+def dead_letters(
+    context: typer.Context, id: WebhookId, as_json: AsJson = False, webhooks: WebhooksFile = None
+) -> None:
+    """Show messages that were given up. POST /v1/webhooks/ID/dead-letters/redeliver sends them."""
+
+    path = configured_file(context, "webhooks", webhooks, DEFAULT_FILE)
+
+    async def body() -> None:
+        file = _file(path)
+        if file.find(id) is None:
+            raise _unknown(path, id)
+        letters = file.dead_letters(id).letters()
+        if as_json:
+            show_json([attrs.asdict(letter) for letter in letters])
+            return
+        show_table(
+            ["ID", "SESSION", "SEQ", "ATTEMPTS", "ERROR", "GIVEN UP"],
+            [
+                [
+                    letter.id,
+                    letter.session_id,
+                    f"{letter.first_seq}-{letter.last_seq}",
+                    str(letter.attempts),
+                    letter.error,
+                    timestamp(letter.time_ns),
+                ]
+                for letter in letters
+            ],
+            full=["ID"],
+        )
+
+    perform(body)
+
+
+def _package(name: str) -> Any:
+    """Raises CommandFailed that says what to install."""
+    from importlib import import_module
+
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("moorage"):
+            raise
+        raise CommandFailed(f"webhooks need {error.name}: pip install 'moorage[http]'") from error
+
+
+def _sinks() -> Any:
+    return _package("moorage.adapters.sinks.webhook")
+
+
+def _file(path: Path) -> Any:
+    return _package("moorage.adapters.gateways.webhooks").WebhookFile(path)
+
+
+def _unknown(path: Path, id: str) -> CommandFailed:
+    return CommandFailed(f"{path} has no webhook {id!r}: see moorage webhooks list")
+
+
+def _told(webhook: "Webhook") -> dict[str, Any]:
+    told: dict[str, Any] = _package("moorage.adapters.gateways.webhooks.registry").webhook_to_json(
+        webhook
+    )
+    return told
+
+
+def _sessions(webhook: "Webhook") -> str:
+    if webhook.session_id is not None:
+        return webhook.session_id
+    tags = [f"{name}={value}" for name, value in webhook.tags.items()]
+    return " ".join([f"{max(webhook.prefix, webhook.tenant, key=len)}*", *tags])

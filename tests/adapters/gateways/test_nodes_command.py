@@ -1,0 +1,78 @@
+"""``moorage nodes`` reads a store beside its nodes, and is none itself."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+import trio
+from moorage.adapters.agents import ScriptedAgent
+from moorage.runtime import open_supervisor
+
+
+def moorage(*arguments, code=0, store=None):
+    ran = subprocess.run(
+        [sys.executable, "-m", "moorage.adapters.gateways", "nodes", *arguments],
+        env={"PATH": ""} | ({} if store is None else {"MOORAGE_STORE": store}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == code, ran.stderr
+    return ran
+
+
+async def listed(spec):
+    return await trio.to_thread.run_sync(lambda: json.loads(moorage("--json", store=spec).stdout))
+
+
+async def test_nodes_on_postgres(postgres_server):
+    schema = pytest.importorskip("tests.postgres_server").PostgresSchema(postgres_server, "moorage")
+    schema.drop()
+    schema.make()
+    try:
+        async with open_supervisor(
+            schema.store(), ScriptedAgent(), node_tags={"region": "eu"}
+        ) as supervisor:
+            while not any(node.state for node in await supervisor.nodes()):
+                await trio.sleep(0.01)
+            told = await listed(f"postgres:{schema.server.dsn}")
+            rows = schema.rows("SELECT count(*) FROM node")
+    finally:
+        schema.drop()
+
+    assert [node["node_tags"] for node in told["nodes"]] == [{"region": "eu"}]
+    assert told["unserved"] == []
+    assert rows == [(1,)]
+
+
+async def test_nodes_on_redis(redis_url):
+    from moorage.stores import RedisStore
+
+    async with open_supervisor(RedisStore(redis_url), ScriptedAgent()) as supervisor:
+        while not any(node.state for node in await supervisor.nodes()):
+            await trio.sleep(0.01)
+        told = await listed(redis_url)
+        nodes = await supervisor.nodes()
+
+    assert [node["agents"] for node in told["nodes"]] == [[""]]
+    assert len(nodes) == 1
+
+
+def test_without_a_store_or_with_one_that_has_no_nodes_it_says_so(tmp_path):
+    without = moorage(code=2)
+    journal = tmp_path / "journal"
+
+    async def make():
+        from moorage.stores import JournalStore
+
+        async with open_supervisor(JournalStore(journal), ScriptedAgent()):
+            pass
+
+    trio.run(make)
+    single = moorage("--store", str(journal), code=1)
+
+    assert "--store" in without.stderr
+    assert "one process at a time" in single.stderr
