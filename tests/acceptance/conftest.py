@@ -6,7 +6,18 @@ import random
 
 import pytest
 import trio
-from moorage.stores import JournalStore, MemoryStore
+from moorage.stores import (
+    JournalStore,
+    JsonlStore,
+    MemoryStore,
+    RedisStore,
+    SnapshotOnlyStore,
+    SqliteStore,
+)
+from moorage.stores.encryption import EncryptedStore, FileVault, KeyRing
+from moorage.stores.snapshot_only import MemorySnapshots
+
+from tests import redis_server
 
 
 class Works:
@@ -44,12 +55,29 @@ def works():
     return Works()
 
 
-@pytest.fixture(params=["memory", "journal"])
+@pytest.fixture(
+    params=["memory", "journal", "encrypted", "sqlite", "jsonl", "snapshots", "postgres", "redis"]
+)
 def open_store(request, tmp_path):
     """Gives the same store again each time, as a new process would open it."""
     if request.param == "memory":
         store = MemoryStore()
         return lambda: store
+    if request.param == "snapshots":
+        snapshots = MemorySnapshots()
+        return lambda: SnapshotOnlyStore(snapshots)
+    if request.param == "redis":
+        url, prefix = request.getfixturevalue("redis_url"), redis_server.new_prefix()
+        return lambda: RedisStore(url, key_prefix=prefix)
+    if request.param == "jsonl":
+        return lambda: JsonlStore(tmp_path / "data")
+    if request.param == "postgres":
+        return request.getfixturevalue("postgres").store
+    if request.param == "sqlite":
+        return lambda: SqliteStore(tmp_path / "data.sqlite")
+    if request.param == "encrypted":
+        ring, vault = KeyRing.generate("k"), FileVault(tmp_path / "keys")
+        return lambda: EncryptedStore(JournalStore(tmp_path / "data"), ring, vault)
     return lambda: JournalStore(tmp_path / "data")
 
 

@@ -36,6 +36,9 @@ from kill_checks import SCRATCH, Record, check_session
 SERVICE = Path(__file__).with_name("kill_service.py")
 ROUND_SECONDS = (0.02, 0.5)
 START_SECONDS_MAX = 30
+COMPACTED_EVERY = 8
+"""Every so many rounds wait for a compaction: short lives on a slow machine never get to one."""
+COMPACTION_SECONDS_MAX = 10
 KILLS_FOR_A_COMMIT = 100
 """Of so many kills at random moments some fall into a commit."""
 
@@ -51,6 +54,7 @@ class Round:
 
         self._lines: list[str] = []
         self._ready = threading.Event()
+        self._compacted = threading.Event()
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
@@ -60,6 +64,8 @@ class Round:
         for line in self.process.stdout:
             self._lines.append(line)
             self._ready.set()
+            if '"compacted"' in line:
+                self._compacted.set()
         self._ready.set()
 
     def wait_ready(self, record: Record) -> None:
@@ -67,6 +73,9 @@ class Round:
         if not self._lines or json.loads(self._lines[0])["kind"] != "ready":
             raise SystemExit(f"the service did not start: {self._lines[:1]}")
         record.restarted()
+
+    def wait_compacted(self) -> None:
+        self._compacted.wait(COMPACTION_SECONDS_MAX)
 
     def end(self, how: signal.Signals | None, record: Record) -> int:
         if how is not None:
@@ -119,6 +128,8 @@ def run(kills: int, seed: int, directory: Path) -> int:
         number += 1
         service = Round(directory, seed * 100_000 + number)
         service.wait_ready(record)
+        if number % COMPACTED_EVERY == 0:
+            service.wait_compacted()
         time.sleep(dice.uniform(*ROUND_SECONDS))  # tidy: real processes, real time
         how = signal.SIGTERM if dice.random() < 0.125 else signal.SIGKILL
         code = service.end(how, record)

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from moorage.runtime.ports import Claim, Record, Snapshot
 
 SESSIONS = ("one", "two")
+LISTEN = "listen"
 RUNNING_MAX = 3
 LIMITS = SupervisorLimits(
     runs_running_max=RUNNING_MAX,
@@ -117,15 +118,32 @@ class Agent:
         self.running_max = max(self.running_max, self.running)
         try:
             await context.emit("message_streamed", {"attempt": request.attempt})
+            if what in (LISTEN, "hear"):
+                await listen(context, seconds, tells=what == LISTEN)
             with trio.CancelScope(shield=what == "shield"):
                 await trio.sleep(seconds)
             if what == "park":
                 await context.park("question")
+            if what == "wait":
+                await context.park("question", timeout_seconds=9.0, default="nobody")
+            if what == "ask":
+                await context.ask("question", timeout_seconds=5.0, default="nobody")
             if what == "raise":
                 raise RuntimeError("boom")
         finally:
             self.running -= 1
         return what
+
+
+async def listen(context: RunContext, seconds: float, *, tells: bool) -> None:
+    """Take what the run is steered with, and tell of it as it should, or not at all."""
+    context.accept_steers()
+    with trio.move_on_after(seconds):
+        while True:
+            await context.wait_steer()
+            for steer in context.take_steers():
+                if tells:
+                    await context.emit("message_sent", {"content": "m", "steer_id": steer.id})
 
 
 class History:
@@ -135,6 +153,8 @@ class History:
         self.accepted: dict[str, list[str]] = {name: [] for name in SESSIONS}
         self.keys: dict[tuple[str, str], str] = {}
         self.cancelled: set[str] = set()
+        self.answered: Counter[str] = Counter()
+        self.steers: dict[str, list[str]] = {name: [] for name in SESSIONS}
         self.outcomes: dict[str, str] = {}
         self.seen: dict[str, list[Event]] = {name: [] for name in SESSIONS}
 
@@ -152,9 +172,32 @@ class History:
                     assert event.type == f"run_{self.outcomes[event.run_id]}"
         assert_history(log, unfinished=[run_id or "" for run_id in unfinished])
         check_slots(log)
+        self.check_talk(name, log)
         starts = Counter(event.run_id for event in log if event.type == "run_started")
         for run_id in submitted:
             assert agent.calls[run_id or ""] <= starts[run_id], "started before it is executed"
+
+    def check_talk(self, name: str, log: list[Event]) -> None:
+        """Answers count once; a message is told, or a run, or still on its way, and only one."""
+        answers = [e for e in log if e.type in ("run_answered", "run_resumed")]
+        by_somebody = Counter(e.run_id for e in answers if "expired" not in e.data)
+        runs = {event.run_id for event in log}
+        answered = {id: count for id, count in self.answered.items() if id in runs}
+        assert answered.items() <= by_somebody.items(), "who was told that it counts is heard"
+        assert all(count == 1 for count in Counter(e.run_id for e in answers).values())
+        submitted = {event.run_id for event in log if event.type == "run_submitted"}
+        steered = {e.data["steer_id"]: e.run_id for e in log if e.type == "run_steered"}
+        taken = [e.data["steer_id"] for e in log if e.type == "run_steer_taken"]
+        told = [e.data["steer_id"] for e in log if e.type == "message_sent"]
+        ended = {event.run_id for event in log if event.type in RUN_TERMINAL_TYPES}
+        tell = [e.run_id for e in log if e.type == "run_submitted" and e.data["input"][0] == LISTEN]
+        assert {id for id in taken if steered[id] in tell} <= set(told), "told, so not lost"
+        assert set(self.steers[name]) <= steered.keys() | submitted, "accepted is durable"
+        assert max(Counter(told).values(), default=0) <= 1
+        assert set(told) <= set(taken)
+        for steer_id, run_id in steered.items():
+            ways = taken.count(steer_id) + (steer_id in submitted)
+            assert ways == (1 if steer_id in taken else run_id in ended)
 
 
 def check_slots(log: list[Event]) -> None:
@@ -245,8 +288,19 @@ class Life:
             assert not await self.sessions[name].cancel(run_id) or run_id in self.past.cancelled
 
     async def answer(self, name: str) -> None:
-        for run_id in (await self.sessions[name].status()).waiting:
-            await self.sessions[name].answer(run_id, "question", "yes")
+        status = await self.sessions[name].status()
+        for run_id in (*status.waiting, *status.running, *status.queued):
+            if await self.sessions[name].answer(run_id, "question", "yes"):
+                self.past.answered[run_id] += 1
+
+    async def steer(self, name: str, number: int) -> None:
+        accepted = self.past.accepted[name]
+        running = (await self.sessions[name].status()).running
+        candidates = running or accepted
+        if candidates:
+            run_id = candidates[number % len(candidates)]
+            steer = await self.sessions[name].steer(run_id, ["return", 0.5])
+            self.past.steers[name].append(steer.steer_id)
 
     async def configure(self, name: str, slots: int) -> None:
         await self.sessions[name].configure(slots=slots)
@@ -376,23 +430,24 @@ OPTIONS = st.fixed_dictionaries(
         "silence_seconds_max": st.sampled_from([1.0, 5.0]),
     },
 )
-WHAT = st.sampled_from(["return", "raise", "park", "shield"])
+WHAT = st.sampled_from(["return", "raise", "park", "shield", "wait", "ask", LISTEN, "hear"])
 SUBMIT = st.tuples(
     st.just("submit"), NAMES, WHAT, SECONDS, st.sampled_from(["", "", "k1", "k2", "k3"]), OPTIONS
 )
 CANCEL = st.tuples(st.just("cancel"), NAMES, st.integers(0, 9))
 ANSWER = st.tuples(st.just("answer"), NAMES)
+STEER = st.tuples(st.just("steer"), NAMES, st.integers(0, 9))
 RESUME = st.tuples(st.just("resume"), NAMES)
 SWITCH = st.tuples(st.sampled_from(["pause", "reopen", "unquarantine"]), NAMES)
 CONFIGURE = st.tuples(st.just("configure"), NAMES, st.integers(1, 3))
 DRAIN = st.tuples(st.just("drain"), NAMES, st.sampled_from(["keep", "finish"]))
 CLOSE = st.tuples(st.just("close"), NAMES, st.booleans())
-SOON = st.tuples(st.just("soon"), CANCEL | RESUME | DRAIN | CLOSE)
+SOON = st.tuples(st.just("soon"), CANCEL | STEER | RESUME | DRAIN | CLOSE)
 SLEEP = st.tuples(st.just("sleep"), st.sampled_from([0.5, 1.5, 5.0]))
 FAULT = st.tuples(st.just("fault"), st.sampled_from(FAULTS))
 END = st.sampled_from([RESTART, EXIT, ("crash",)])
 WEIGHTS = {
-    SUBMIT: 12, CANCEL: 3, ANSWER: 3, RESUME: 3, SWITCH: 2, CONFIGURE: 2,
+    SUBMIT: 12, CANCEL: 3, ANSWER: 3, STEER: 4, RESUME: 3, SWITCH: 2, CONFIGURE: 2,
     DRAIN: 1, CLOSE: 1, SOON: 2, SLEEP: 3, FAULT: 2, END: 2,
 }  # fmt: skip
 COMMANDS = [command for command, weight in WEIGHTS.items() for _ in range(weight)]

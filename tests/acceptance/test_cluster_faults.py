@@ -1,0 +1,147 @@
+"""A cluster on Postgres whose nodes are cut off, tell the time wrong, or are very many."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import trio
+from moorage.runtime import RunState, StoreFailed, SupervisorLimits, open_supervisor
+from moorage.runtime.testing import assert_history
+
+from tests.cutting_proxy import CuttingProxy
+from tests.postgres_server import PostgresSchema, PostgresServer
+
+LEASE_SECONDS = 1.5
+PATIENCE_SECONDS = 60
+HOUR_NS = 3_600 * 10**9
+NODES = 100
+CONNECTIONS_PER_NODE = 3 + 1
+"""With ``connections_max=1``."""
+
+
+class Worker:
+    """An agent that emits until it has done ``steps``; notes what became of it."""
+
+    def __init__(self, name, steps):
+        self.name = name
+        self.steps = steps
+        self.ended = []
+
+    async def __call__(self, request, context):
+        try:
+            for step in range(self.steps):
+                await context.emit("message_streamed", {"node": self.name, "step": step})
+                await trio.sleep(0.1)
+        except BaseException as error:
+            self.ended.append(type(error).__name__)
+            raise
+        self.ended.append("returned")
+        return self.name
+
+
+async def test_a_node_that_is_cut_off_while_it_executes_stops_and_changes_nothing_more(postgres):
+    """Its agent is cancelled when the lease is over, what it had on its way is refused when it
+    arrives after all, and the other node does the run from the beginning."""
+    here, there = Worker("a", 10_000), Worker("b", 5)
+    async with CuttingProxy(postgres.server.port).running() as proxy:
+        store_a = postgres.store(lease_seconds=LEASE_SECONDS, through=proxy.port)
+        store_b = postgres.store(lease_seconds=LEASE_SECONDS)
+        async with (
+            open_supervisor(store_a, here) as a,
+            open_supervisor(store_b, there) as b,
+        ):
+            session = await a.session("s")
+            run = await session.submit(None, on_interrupt="requeue")
+            on_b = b.handle("s")
+            with trio.fail_after(PATIENCE_SECONDS):
+                while not await on_b.events(types={"message_streamed"}, limit=1):
+                    await trio.sleep(0.02)
+                proxy.fall_silent()
+                while not here.ended:
+                    await trio.sleep(0.02)
+                outcome = await on_b.wait(run.id)
+                proxy.speak()  # what was under way arrives now
+                while True:
+                    try:
+                        seen_by_a = await session.wait(run.id)
+                        break
+                    except StoreFailed:
+                        await trio.sleep(0.1)
+                await session.append("note", "it is of use again")
+            log = await on_b.events(limit=10_000)
+
+    assert here.ended == ["Cancelled"]
+    assert (outcome.state, outcome.output, outcome.attempt) == (RunState.COMPLETED, "b", 2)
+    assert seen_by_a == outcome
+    recovered = next(event.seq for event in log if event.type == "session_recovered")
+    emitted = [event for event in log if event.type == "message_streamed"]
+    assert {event.data["node"] for event in emitted if event.seq > recovered} == {"b"}
+    assert_history(log)
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+async def test_a_node_whose_clock_is_an_hour_off_keeps_and_takes_over_sessions(postgres, hours):
+    def time_ns():
+        return time.time_ns() + hours * HOUR_NS
+
+    first, second = (postgres.store(lease_seconds=LEASE_SECONDS) for _ in range(2))
+    async with open_supervisor(second, Worker("b", 1)) as b:
+        async with open_supervisor(first, Worker("a", 1), time_ns=time_ns) as a:
+            session = await a.session("s")
+            with trio.fail_after(PATIENCE_SECONDS):
+                outcomes = [await session.execute(None) for _ in range(2)]
+                await trio.sleep(1.5 * LEASE_SECONDS)  # it is renewed by the database's clock
+                outcomes.append(await b.handle("s").execute(None))
+        with trio.fail_after(PATIENCE_SECONDS):
+            outcomes.append(await b.handle("s").execute(None, timeout_seconds=30))
+        log = await b.handle("s").events()
+
+    assert [outcome.output for outcome in outcomes] == ["a", "a", "a", "b"]
+    assert_history(log)
+
+
+async def test_a_hundred_nodes_that_start_at_once_have_one_session_and_few_connections():
+    """Slow, because a hundred nodes make three hundred connections; a server of its own, because
+    others do not take so many."""
+    server = PostgresServer(max_connections=str(NODES * CONNECTIONS_PER_NODE + 20))
+    schema = PostgresSchema(server, "many")
+    limits = SupervisorLimits(drain_seconds=1.0)
+    runs, opened, everybody = set(), 0, trio.Event()
+
+    async def node(name):
+        nonlocal opened
+        store = schema.store(lease_seconds=30.0, connections_max=1)
+        async with open_supervisor(store, Worker(name, 1), limits=limits) as supervisor:
+            session = await supervisor.session("s")
+            run = await session.submit(None, key="the only one")
+            runs.add((run.id, (await run.wait()).output))
+            opened += 1
+            if opened == NODES:
+                connections.append(
+                    schema.rows(
+                        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'moorage'"
+                    )[0][0]
+                    - 1
+                )
+                everybody.set()
+            await everybody.wait()
+
+    connections = []
+    try:
+        server.make()
+        server.start()
+        schema.make()
+        with trio.fail_after(2 * PATIENCE_SECONDS):
+            async with trio.open_nursery() as nursery:
+                for number in range(NODES):
+                    nursery.start_soon(node, f"n{number}")
+        left = schema.rows("SELECT count(*) FROM node")
+        submitted = schema.rows("SELECT count(*) FROM event WHERE type = 'run_submitted'")
+    finally:
+        server.remove()
+
+    assert len(runs) == 1
+    assert submitted == [(1,)]
+    assert left == [(0,)]
+    assert connections[0] <= NODES * CONNECTIONS_PER_NODE
