@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
     from moorage.runtime import Supervisor
+    from moorage.runtime.ports import Store
+
+    OpenStore = Callable[[Path], Store]
+    """Makes a store whose data lie at a path."""
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORD_BYTES = 162
@@ -79,6 +83,11 @@ class Report:
 
     def skipped(self, reason: str) -> None:
         print(json.dumps({"benchmark": self.benchmark, "skipped": reason}), flush=True)
+
+
+def syncs_of(supervisor: Supervisor) -> int:
+    """How many syncs the store has made; 0 for one that leaves them to a server."""
+    return getattr(supervisor.statistics().store, "syncs", 0)
 
 
 def rounded(value: float) -> float:

@@ -24,6 +24,7 @@ import contextlib
 import importlib
 import importlib.util
 import time
+import urllib.parse
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -71,15 +72,30 @@ def ours(path: Path, clients: int, runs_each: int) -> tuple[float, int]:
 
 
 def dbos_runs(path: Path, runs_each: int) -> float:
-    """Workflows a second."""
+    """Workflows a second, in SQLite."""
+    path.mkdir()
+    return _dbos_runs(f"sqlite:///{path}/dbos.sqlite", runs_each)
+
+
+def dbos_runs_on_postgres(conninfo: str, runs_each: int) -> float:
+    """Workflows a second, in the database that a connection string names."""
+    return _dbos_runs(database_url(conninfo), runs_each)
+
+
+def database_url(conninfo: str) -> str:
+    """A connection string of libpq as the URL that SQLAlchemy wants."""
+    parts: dict[str, str] = importlib.import_module("psycopg.conninfo").conninfo_to_dict(conninfo)
+    query = urllib.parse.urlencode({"host": parts["host"], "port": parts.get("port", "5432")})
+    user, password = parts.get("user", "postgres"), parts.get("password", "")
+    login = f"{urllib.parse.quote(user)}:{urllib.parse.quote(password)}"
+    return f"postgresql://{login}@/{parts['dbname']}?{query}"
+
+
+def _dbos_runs(url: str, runs_each: int) -> float:
     dbos: Any = importlib.import_module("dbos")
     DBOS = dbos.DBOS
-    path.mkdir()
     config = dbos.DBOSConfig(
-        name="peer",
-        system_database_url=f"sqlite:///{path}/dbos.sqlite",
-        run_admin_server=False,
-        log_level="ERROR",
+        name="peer", system_database_url=url, run_admin_server=False, log_level="ERROR"
     )
     DBOS(config=config)
 

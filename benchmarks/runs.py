@@ -28,11 +28,14 @@ from benchmarks.measuring import (
     bare_records_per_second,
     directory,
     median_round,
+    syncs_of,
     together,
 )
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from benchmarks.measuring import OpenStore
 
 SESSIONS = 100
 RUNS = 20
@@ -47,7 +50,9 @@ async def agent(request: RunRequest, context: RunContext) -> object:
     return {"content": "word 0 word 1 word 2 "}
 
 
-async def runs_per_second(path: Path, sessions: int, rounds: int) -> Rounds:
+async def runs_per_second(
+    path: Path, sessions: int, rounds: int, open_store: OpenStore = JournalStore
+) -> Rounds:
     """Rates of several rounds on one store, after one that warms up."""
     rates: list[float] = []
     costs: list[float] = []
@@ -58,7 +63,7 @@ async def runs_per_second(path: Path, sessions: int, rounds: int) -> Rounds:
             outcome = await run.wait()
             outcome.unwrap()
 
-    async with open_supervisor(JournalStore(path), agent) as supervisor:
+    async with open_supervisor(open_store(path), agent) as supervisor:
         opened: list[Session] = []
 
         async def open_session(number: int) -> None:
@@ -67,13 +72,13 @@ async def runs_per_second(path: Path, sessions: int, rounds: int) -> Rounds:
         await together(open_session, range(sessions))
         for number in range(rounds + 1):
             if number == 1:
-                syncs_before = supervisor.statistics().store.syncs
+                syncs_before = syncs_of(supervisor)
             begin, cpu_begin = time.perf_counter(), time.process_time()
             await together(client, opened)
             count = sessions * RUNS
             rates.append(count / (time.perf_counter() - begin))
             costs.append((time.process_time() - cpu_begin) / count)
-        syncs = supervisor.statistics().store.syncs - syncs_before
+        syncs = syncs_of(supervisor) - syncs_before
     return Rounds(rates[1:], costs[1:], syncs)
 
 

@@ -18,11 +18,13 @@ import trio
 from moorage.runtime import RunContext, RunRequest, Supervisor, open_supervisor
 from moorage.stores import JournalStore
 
-from benchmarks.measuring import Report, bare_sync_seconds, directory, quantile
+from benchmarks.measuring import Report, bare_sync_seconds, directory, quantile, syncs_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
+
+    from benchmarks.measuring import OpenStore
 
 STEPS = 1_000
 OVERHEAD_SECONDS = 0.5e-3
@@ -72,12 +74,14 @@ STEP: dict[str, Callable[[Supervisor, int], Awaitable[list[float]]]] = {
 }
 
 
-async def step_seconds(path: Path, name: str, steps: int) -> tuple[list[float], int]:
+async def step_seconds(
+    path: Path, name: str, steps: int, open_store: OpenStore = JournalStore
+) -> tuple[list[float], int]:
     """The time of each step, and the syncs they took."""
-    async with open_supervisor(JournalStore(path), agent) as supervisor:
-        before = supervisor.statistics().store.syncs
+    async with open_supervisor(open_store(path), agent) as supervisor:
+        before = syncs_of(supervisor)
         times = await STEP[name](supervisor, steps)
-        return times, supervisor.statistics().store.syncs - before
+        return times, syncs_of(supervisor) - before
 
 
 def measure(report: Report, quick: bool = False) -> None:

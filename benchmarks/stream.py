@@ -28,11 +28,14 @@ from benchmarks.measuring import (
     bare_records_per_second,
     directory,
     median_round,
+    syncs_of,
     together,
 )
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from benchmarks.measuring import OpenStore
 
 SESSIONS = 20
 RUNS = 20
@@ -70,7 +73,12 @@ async def take_one_by_one(session: Session, after: int, count: int) -> None:
 
 
 async def events_per_second(
-    path: Path, sessions: int, rounds: int, *, one_by_one: bool = False
+    path: Path,
+    sessions: int,
+    rounds: int,
+    *,
+    one_by_one: bool = False,
+    open_store: OpenStore = JournalStore,
 ) -> Rounds:
     """Rates of several rounds on one store, after one that warms up."""
     take = take_one_by_one if one_by_one else take_batches
@@ -87,17 +95,17 @@ async def events_per_second(
             nursery.start_soon(take, session, head, RUNS * EVENTS_PER_RUN)
             nursery.start_soon(client, session)
 
-    async with open_supervisor(JournalStore(path), agent) as supervisor:
+    async with open_supervisor(open_store(path), agent) as supervisor:
         opened = [await supervisor.session(f"user-{number}") for number in range(sessions)]
         for number in range(rounds + 1):
             if number == 1:
-                syncs_before = supervisor.statistics().store.syncs
+                syncs_before = syncs_of(supervisor)
             begin, cpu_begin = time.perf_counter(), time.process_time()
             await together(serve, opened)
             count = sessions * RUNS * EVENTS_PER_RUN
             rates.append(count / (time.perf_counter() - begin))
             costs.append((time.process_time() - cpu_begin) / count)
-        syncs = supervisor.statistics().store.syncs - syncs_before
+        syncs = syncs_of(supervisor) - syncs_before
     return Rounds(rates[1:], costs[1:], syncs)
 
 
