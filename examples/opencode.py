@@ -1,0 +1,20 @@
+import trio
+from asked_model import asked_model
+from moorage.adapters import agents
+from moorage.runtime import open_supervisor
+from moorage.stores import MemoryStore
+
+
+async def main() -> None:
+    async with asked_model() as variables:
+        agent = agents.AcpAgent(["opencode", "acp"], environment=variables("opencode"))
+        print("version:", await agent.version())
+        async with open_supervisor(MemoryStore(), agent) as supervisor:
+            session = await supervisor.session("example")
+            for said in ("My name is Ada.", "What is my name?"):
+                outcome = await session.execute(said)
+                print(said, "->", outcome.unwrap()["content"])
+
+
+if __name__ == "__main__":
+    trio.run(main)
