@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import itertools
 import os
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,6 +28,11 @@ settings.register_profile(
 )
 settings.register_profile("search", deadline=None, print_blob=True, max_examples=2_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same_everywhere"))
+
+# Shells start what stands in the background with Ctrl-C ignored, which programs started by a test
+# would inherit; tests press it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 structlog.configure(processors=[structlog.processors.KeyValueRenderer()])
 
