@@ -24,6 +24,8 @@ async def agent(request: RunRequest, context: RunContext) -> object:
     """Uses what its input says."""
     if request.input.get("hold"):
         await trio.sleep_forever()
+    if request.input.get("park"):
+        await context.park("approval")
     usage = request.input.get("usage")
     if usage:
         await context.emit("token_usage_updated", usage)
@@ -83,6 +85,30 @@ async def test_runs_show_how_they_ended_and_what_they_used(autojump_clock: objec
     assert (third.run_id, third.state, third.ended_at_ns) == (held.id, "running", None)
     assert (fourth.run_id, fourth.state, fourth.started_at_ns) == (queued.id, "queued", None)
     assert page.next_cursor is None
+
+
+async def test_a_run_that_waits_for_an_answer_is_told_from_one_that_runs(
+    autojump_clock: object,
+) -> None:
+    async with open_supervisor(MemoryStore(), agent) as supervisor:
+        session = await supervisor.session("s")
+        parked = await session.submit({"park": True})
+        held = await session.submit({"hold": True})
+        await trio.sleep(1)
+        both = (await supervisor.search_runs(descending=False, session_id="s")).items
+        (waiting,) = (await supervisor.search_runs(states={"waiting"})).items
+        (running,) = (await supervisor.search_runs(states={"running"})).items
+        usage = await supervisor.usage_summary()
+        of_waiting = await supervisor.usage_summary(states={RunState.WAITING})
+        await held.cancel()
+
+    assert [(run.run_id, run.state) for run in both] == [
+        (parked.id, RunState.WAITING),
+        (held.id, RunState.RUNNING),
+    ]
+    assert (waiting, running) == (both[0], both[1])
+    assert usage.total.runs == {"waiting": 1, "running": 1}
+    assert of_waiting.total.runs == {"waiting": 1}
 
 
 async def test_the_newest_runs_of_all_sessions_come_first(autojump_clock: object) -> None:

@@ -113,6 +113,32 @@ def test_runs_as_json_have_the_fields_of_a_run_summary(used):
     assert run["usage"] == {"input_tokens": 10, "output_tokens": 2, "cost_usd": 0.25}
 
 
+@pytest.fixture
+def parked(moorage):
+    """A session with a run that waits for an answer."""
+
+    async def agent(request, context):
+        await context.park("approval")
+
+    async def work(supervisor):
+        session = await supervisor.session("a")
+        await session.submit("hello")
+        async with session.subscribe(types={"run_waiting"}) as events:
+            await anext(events)
+
+    moorage.fill(work, agent)
+    return moorage
+
+
+def test_a_run_that_waits_for_an_answer_is_shown_as_waiting(parked):
+    (line,) = parked("runs", "--state", "waiting").stdout.splitlines()[1:]
+
+    assert line.split()[2] == "waiting"
+    assert parked.json("runs", "--state", "running") == []
+    assert parked("usage").stdout.splitlines()[1].split()[:3] == ["a", "1", "waiting"]
+    assert parked.json("usage", "--state", "waiting")["total"]["runs"] == {"waiting": 1}
+
+
 def test_events_are_found_by_text(used):
     found = used.lines("search", "ANSWER TO", "--json")
 

@@ -12,9 +12,11 @@ TAGS = {"plan": "pro", "a%3Db=c": "x,y=z\n"}
 
 
 class CountingAgent:
-    """Records what it uses; fails for "fail"."""
+    """Records what it uses; fails for "fail", waits for "park"."""
 
     async def __call__(self, request, context):
+        if request.input == "park":
+            await context.park("approval")
         usage = {"input_tokens": 3, "output_tokens": 4, "cost_usd": 0.5}
         await context.emit("token_usage_updated", usage)
         if request.input == "fail":
@@ -64,6 +66,24 @@ async def test_what_is_found_is_what_the_supervisor_finds(loop):
         assert theirs == ours, query
         assert type(theirs) is type(ours)
     assert sum(bool(getattr(page, "items", True)) for page in own) > 12
+
+
+async def test_a_run_that_waits_for_an_answer_is_told_from_one_that_runs():
+    async def work(client):
+        page = await client.search_runs(states={"waiting"})
+        running = await client.search_runs(states={RunState.RUNNING})
+        return page.items, running.items, await client.usage_summary()
+
+    async with listening(agent=CountingAgent()) as server:
+        session = await server.service.supervisor.session("s")
+        run = await session.submit("park")
+        async with session.subscribe(types={"run_waiting"}) as events:
+            await anext(events)
+        waiting, running, usage = await server.client("trio", work)
+
+    assert [(found.run_id, found.state) for found in waiting] == [(run.id, RunState.WAITING)]
+    assert running == []
+    assert usage.total.runs == {"waiting": 1}
 
 
 async def test_pages_follow_one_another_by_their_cursor():
