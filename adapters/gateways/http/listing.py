@@ -1,15 +1,45 @@
-"""Listing sessions: the one place that knows how a page of them is found."""
+"""Listing sessions: the one place that knows how a page of them is found, and what the parameters
+are called that listings and searches narrow sessions down by."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from moorage.runtime import SessionPage
 
+from .operations import Parameter
+from .schemas import TAG, TAGS_MAX, many
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from moorage.runtime import Supervisor
+    from moorage.runtime.runs import RunState
+    from moorage.runtime.sessions import SessionState
+
+TAGS_WANTED = Parameter(
+    name="tags",
+    schema=many(TAG, maximum=TAGS_MAX),
+    description="NAME=VALUE, repeated: only sessions with all of these. A % or = in the NAME is "
+    "percent-encoded once more.",
+    many=True,
+    commas=True,
+)
+
+
+def states_wanted(kind: type[SessionState | RunState], what: str) -> Parameter:
+    """The parameter that names the states of ``what`` is looked for."""
+    schema = many({"type": "string", "enum": [state.value for state in kind]}, minimum=1)
+    return Parameter(
+        name="states", schema=schema, description=f"Only {what} in one of these.", many=True
+    )
+
+
+def wanted_tags(texts: Iterable[str]) -> dict[str, str]:
+    """What the values of ``TAGS_WANTED`` say."""
+    pairs = (text.partition("=") for text in texts)
+    return {unquote(name): value for name, _, value in pairs}
 
 
 async def list_sessions(

@@ -7,7 +7,6 @@ tenant's prefix is one of the filters that a cursor is bound to: no other tenant
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
 from moorage.runtime import EventPage, RunPage, SessionPage, UsageRow, UsageSummary
 from moorage.runtime.errors import AdmissionClosed
@@ -18,13 +17,12 @@ from moorage.runtime.sessions import SessionState
 from .authorisation import check_session, visible_prefix
 from .call import reply
 from .encoding import events_to_json, fields, session_to_json
+from .listing import TAGS_WANTED, states_wanted, wanted_tags
 from .operations import Operation, Parameter
 from .responses import answers
 from .schemas import (
     PAGE_ITEMS_MAX,
     SESSION_ID,
-    TAG,
-    TAGS_MAX,
     TEXT_BYTES_MAX,
     TIME_NS,
     many,
@@ -85,7 +83,7 @@ async def _asked(call: Call, ask: Callable[..., Awaitable[Any]], nothing: Any) -
     """
     wanted = dict(call.query)
     if "tags" in wanted:
-        wanted["tags"] = dict(_tag(text) for text in wanted["tags"])
+        wanted["tags"] = wanted_tags(wanted["tags"])
     if "session_id" in wanted:
         check_session(call.principal, wanted["session_id"])
     else:
@@ -103,11 +101,6 @@ async def _asked(call: Call, ask: Callable[..., Awaitable[Any]], nothing: Any) -
     return found
 
 
-def _tag(text: str) -> tuple[str, str]:
-    name, _, value = text.partition("=")
-    return unquote(name), value
-
-
 def _bound(name: str, what: str) -> Parameter:
     side = "from then on" if name.endswith("after_ns") else "before"
     return Parameter(name=name, schema=TIME_NS, description=f"Only {what} {side}.")
@@ -122,13 +115,6 @@ def _flag(name: str, description: str) -> Parameter:
     return Parameter(name=name, schema={"type": "boolean"}, description=description)
 
 
-def _states(kind: type[SessionState | RunState], what: str) -> Parameter:
-    schema = many({"type": "string", "enum": [state.value for state in kind]}, minimum=1)
-    return Parameter(
-        name="states", schema=schema, description=f"Only {what} in one of these.", many=True
-    )
-
-
 def _text(where: str) -> Parameter:
     return Parameter(
         name="text",
@@ -140,14 +126,6 @@ def _text(where: str) -> Parameter:
 _TAG = "search"
 _PREFIX = Parameter(
     name="prefix", schema=text(minimum=0), description="Only sessions whose ids begin with this."
-)
-_TAGS = Parameter(
-    name="tags",
-    schema=many(TAG, maximum=TAGS_MAX),
-    description="NAME=VALUE, repeated: only sessions with all of these. A % or = in the NAME is "
-    "percent-encoded once more.",
-    many=True,
-    commas=True,
 )
 _SESSION = Parameter(
     name="session_id", schema=SESSION_ID, description="Only this session; without `prefix`."
@@ -166,7 +144,7 @@ _PAGE = (
         description="The `next_cursor` of the page before, whose other parameters are the same.",
     ),
 )
-_WHERE = (_SESSION, _PREFIX, _TAGS)
+_WHERE = (_SESSION, _PREFIX, TAGS_WANTED)
 _TIMES_OF_RUNS = (
     _bound("submitted_after_ns", "runs submitted"),
     _bound("submitted_before_ns", "runs submitted"),
@@ -185,8 +163,8 @@ SEARCH_OPERATIONS = (
         handler=search_sessions,
         parameters=(
             _PREFIX,
-            _TAGS,
-            _states(SessionState, "sessions"),
+            TAGS_WANTED,
+            states_wanted(SessionState, "sessions"),
             _text("the id or the summary"),
             _bound("created_after_ns", "sessions made"),
             _bound("created_before_ns", "sessions made"),
@@ -209,7 +187,7 @@ SEARCH_OPERATIONS = (
         handler=search_runs,
         parameters=(
             *_WHERE,
-            _states(RunState, "runs"),
+            states_wanted(RunState, "runs"),
             _AGENT,
             Parameter(name="key", schema=text(), description="Only runs submitted with this key."),
             _text("the input"),
@@ -260,7 +238,7 @@ SEARCH_OPERATIONS = (
                 description="`session` (unless given), `agent`, `model`, `day` or `tag:NAME`.",
             ),
             *_WHERE,
-            _states(RunState, "runs"),
+            states_wanted(RunState, "runs"),
             _AGENT,
             *_TIMES_OF_RUNS,
         ),

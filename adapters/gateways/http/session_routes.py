@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from moorage.runtime.sessions import SessionState
+
 from .authorisation import visible_prefix
 from .call import reply
 from .durable_streams.reserved import check_settings
 from .encoding import data_of, fields, session_to_json
-from .listing import list_sessions
+from .listing import TAGS_WANTED, list_sessions, states_wanted, wanted_tags
 from .operations import Operation, Parameter
 from .responses import answers
 from .schemas import (
@@ -19,10 +21,8 @@ from .schemas import (
     SESSION_ID,
     SLOTS,
     SUMMARY,
-    TAG,
     TAGS,
     WAIT_SECONDS_MAX,
-    many,
     nullable,
     record,
     seconds,
@@ -73,23 +73,17 @@ async def session_reply(session: Session, status: int = 200) -> Response:
 async def get_sessions(call: Call) -> Response:
     """A page of the sessions that the client may see and wants to."""
     prefix = visible_prefix(call.principal, call.query.get("prefix", ""))
-    tags = dict(_tag(text) for text in call.query.get("tag", ()))
     page = await list_sessions(
         call.supervisor,
         prefix=prefix,
-        tags=tags,
-        states=call.query.get("state"),
+        tags=wanted_tags(call.query.get("tags", ())),
+        states=call.query.get("states"),
         limit=call.query.get("limit", LISTED_DEFAULT),
         cursor=call.query.get("cursor"),
         include_deleted=call.query.get("include_deleted", False),
     )
     found = [session_to_json(info) for info in page.items]
     return reply({"sessions": found, "next_cursor": page.next_cursor})
-
-
-def _tag(text: str) -> tuple[str, str]:
-    name, _, value = text.partition("=")
-    return name, value
 
 
 async def get_session(call: Call) -> Response:
@@ -201,21 +195,8 @@ SESSION_OPERATIONS = (
             Parameter(
                 name="prefix", schema=text(minimum=0), description="Only ids that begin with this."
             ),
-            Parameter(
-                name="tag",
-                schema=many(TAG, maximum=64),
-                description="NAME=VALUE: only sessions with all of these.",
-                many=True,
-            ),
-            Parameter(
-                name="state",
-                schema=many(
-                    {"type": "string", "enum": ["open", "paused", "closed", "quarantined"]},
-                    minimum=1,
-                ),
-                description="Only sessions in one of these states.",
-                many=True,
-            ),
+            TAGS_WANTED,
+            states_wanted(SessionState, "sessions"),
             Parameter(
                 name="include_deleted",
                 schema={"type": "boolean"},

@@ -46,9 +46,10 @@ export class SessionList extends Model {
     const { prefix, tag, state } = this;
     const cursor = this.#cursors.at(-1);
     // a tag that is still being written filters nothing
-    const tags = tag.includes("=") && !tag.startsWith("=") ? tag : null;
+    const [name, ...value] = tag.split("=");
+    const tags = name && value.length ? `${encodeURIComponent(name)}=${value.join("=")}` : null;
     try {
-      const page = await get("v1/sessions", { prefix, tag: tags, state, cursor, limit: PAGE });
+      const page = await get("v1/sessions", { prefix, tags, states: state, cursor, limit: PAGE });
       if (cursor !== this.#cursors.at(-1) || prefix !== this.prefix) return;
       this.sessions = page.sessions;
       this.next = page.next_cursor;

@@ -115,7 +115,7 @@ async def test_a_filtered_long_poll_that_finds_nothing_goes_on_behind_its_beginn
     ("path", "expected"),
     [
         (f"{EVENTS}?after=banana", "a seq or head"),
-        ("/v1/sessions?tag=plan", "NAME=VALUE"),
+        ("/v1/sessions?tags=plan", "NAME=VALUE"),
         ("/v1/search/runs?tags=plan", "NAME=VALUE"),
     ],
 )
