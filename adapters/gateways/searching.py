@@ -161,10 +161,17 @@ def _usage_row(row: UsageRow, group: str) -> list[str]:
         f"{row.input_tokens:.0f}",
         f"{row.output_tokens:.0f}",
         f"{row.cache_read_tokens:.0f}",
-        f"{row.cost_usd:.4f}",
+        _cost(row),
         f"{row.queue_seconds:.1f} s",
         f"{row.run_seconds:.1f} s",
     ]
+
+
+def _cost(row: UsageRow) -> str:
+    """What it cost; ``-`` where no run told of any, for 0 would be an amount."""
+    told = row.runs_without_cost < row.runs_started
+    # a run that was requeued may have used something and is not started now
+    return f"{row.cost_usd:.4f}" if told or row.cost_usd else "-"
 
 
 async def _pages(

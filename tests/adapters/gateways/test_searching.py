@@ -166,6 +166,31 @@ def test_usage_is_summed_by_group_with_a_total(used):
     assert "1 of 4 started runs recorded no cost" in shown.stderr
 
 
+def test_a_cost_that_nobody_told_is_no_amount(moorage):
+    async def agent(request, context):
+        if request.input is not None:
+            await context.emit("token_usage_updated", {"input_tokens": 1, **request.input})
+        return "done"
+
+    async def work(supervisor):
+        for name, used in (
+            ("free", [{"cost_usd": 0}]),
+            ("mixed", [{"cost_usd": 0.5}, {}]),
+            ("untold", [{}, None]),
+        ):
+            session = await supervisor.session(name)
+            for usage in used:
+                await session.execute(usage)
+
+    moorage.fill(work, agent)
+    costs = [line.split()[-5] for line in moorage("usage").stdout.splitlines()[1:]]
+    alone = moorage("usage", "untold").stdout.splitlines()[1:]
+
+    assert costs == ["0.0000", "0.5000", "-", "0.5000"]
+    assert [line.split()[-5] for line in alone] == ["-"]
+    assert moorage.json("usage", "untold")["total"]["cost_usd"] == 0.0
+
+
 def test_usage_as_json_has_the_fields_of_a_usage_summary(used):
     usage = used.json("usage", "--by", "model")
 
