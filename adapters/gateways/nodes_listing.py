@@ -5,32 +5,37 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from moorage.adapters.sinks.text import timestamp
-from moorage.runtime import open_reader
 from moorage.runtime.placement import agents_in, tags_in
 
 from .frame import note, write
+from .remote import Server
+from .sources import reading
 from .tables import show_json, show_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from moorage.runtime.placement import NodeInfo, UnheldSession
-    from moorage.runtime.ports import Store
+
+    from .sources import Source
 
 UNSERVED_MAX = 1_000
 
 
-async def show_nodes(store: Store, *, as_json: bool) -> None:
-    """Show nodes, then sessions that wait for one which offers what they demand. Raises
-    InvalidArgument for a store that has one process at a time, and StoreFailed."""
-    async with open_reader(store) as reader:
+async def show_nodes(source: Source, *, as_json: bool) -> None:
+    """Show nodes, then sessions that wait for one which offers what they demand: a server does
+    not tell of these, which is said, or null. Raises InvalidArgument for a store that has one
+    process at a time, and StoreFailed."""
+    unserved = None
+    async with reading(source) as reader:
         nodes = await reader.nodes()
-        unserved = await reader.unserved(limit=UNSERVED_MAX)
+        if not isinstance(source, Server):
+            unserved = await reader.unserved(limit=UNSERVED_MAX)
     if as_json:
         show_json(
             {
                 "nodes": [node_to_json(node) for node in nodes],
-                "unserved": [unheld_to_json(session) for session in unserved],
+                "unserved": None if unserved is None else [*map(unheld_to_json, unserved)],
             }
         )
         return
@@ -38,6 +43,9 @@ async def show_nodes(store: Store, *, as_json: bool) -> None:
         _show_nodes(nodes)
     else:
         note("no nodes")
+    if unserved is None:
+        note("sessions that no node can serve are shown with --store, not by a server")
+        return
     if unserved:
         write("\n")
         _show_unserved(unserved)

@@ -47,6 +47,7 @@ class RemoteReader:
         self.search_runs = client.search_runs
         self.search_events = client.search_events
         self.usage_summary = client.usage_summary
+        self.nodes = client.nodes
 
 
 # ---- removing ----

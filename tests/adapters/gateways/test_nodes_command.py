@@ -11,6 +11,8 @@ import trio
 from moorage.adapters.agents import ScriptedAgent
 from moorage.runtime import open_supervisor
 
+from tests.adapters.gateways.served import served
+
 
 def moorage(*arguments, code=0, store=None):
     ran = subprocess.run(
@@ -76,3 +78,16 @@ def test_without_a_store_or_with_one_that_has_no_nodes_it_says_so(tmp_path):
 
     assert "--store" in without.stderr
     assert "one process at a time" in single.stderr
+
+
+def test_a_server_is_asked_and_not_together_with_a_store(tmp_path):
+    nowhere = "http://127.0.0.1:1"
+    both = moorage("--url", nowhere, "--store", "postgres:x", code=2)
+    alone = moorage("--token-file", str(tmp_path), code=2)
+    with served(tmp_path) as server:
+        (tmp_path / "token").write_text(server.token)
+        asked = moorage("--url", server.url, "--token-file", str(tmp_path / "token"), code=1)
+
+    assert "--url" in both.stderr
+    assert "--token-file" in alone.stderr
+    assert "one process at a time" in asked.stderr  # it serves a journal

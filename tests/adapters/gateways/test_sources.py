@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +11,11 @@ import trio
 import typer.main
 from moorage.adapters.agents import ScriptedAgent
 from moorage.adapters.gateways.command_line import app
+from moorage.adapters.gateways.nodes_listing import show_nodes
 from moorage.adapters.gateways.remote import Server
 from moorage.adapters.gateways.sources import RemoteReader, reading, reading_log
 from moorage.runtime import Reader, open_supervisor
-from moorage.stores import JournalStore
+from moorage.stores import JournalStore, MemoryStore
 
 from tests.adapters.gateways.http_client.both_loops import listening
 from tests.adapters.gateways.served import Served, served
@@ -68,6 +70,9 @@ LOOKS: dict[str, list[list[str]]] = {
 
 OF_SERVERS = {"attach", "cancel", "approve", "deny", "chat"}
 """There is nothing of a store to compare them with; of conversations that is done elsewhere."""
+
+OF_SHARED_STORES = {"nodes"}
+"""Compared below: a journal has one process at a time."""
 
 CHANGES: dict[str, list[list[str]]] = {
     "delete": [
@@ -158,7 +163,7 @@ def with_url() -> set[str]:
 
 
 def test_every_command_that_takes_a_url_is_compared():
-    assert with_url() - OF_SERVERS == {*LOOKS, *CHANGES}
+    assert with_url() - OF_SERVERS - OF_SHARED_STORES == {*LOOKS, *CHANGES}
 
 
 @pytest.mark.parametrize(
@@ -248,6 +253,35 @@ def test_a_server_is_read_with_the_names_of_a_reader():
             return set(vars(reader))
 
     assert trio.run(members) <= names
+
+
+async def test_nodes_are_the_same_but_for_what_a_server_does_not_tell(capsys) -> None:
+    store = MemoryStore(lease_seconds=60.0)
+
+    async def shown(source: Any, *, as_json: bool) -> tuple[str, str]:
+        capsys.readouterr()  # what the server has logged
+        await show_nodes(source, as_json=as_json)
+        return capsys.readouterr()
+
+    async with listening(store=store) as server:
+        await _until_it_offers(server.service.supervisor)
+        at_server = Server(server.address, None)
+        here, there = [await shown(one, as_json=True) for one in (store.peer(), at_server)]
+        table, note = await shown(at_server, as_json=False)
+
+    told, same = json.loads(here[0]), json.loads(there[0])
+    for node in (*told["nodes"], *same["nodes"]):
+        assert 0 < node.pop("lease_seconds_left") <= 60
+    assert told["nodes"]
+    assert told["nodes"] == same["nodes"]
+    assert (told["unserved"], same["unserved"]) == ([], None)
+    assert table.splitlines()[0].startswith("NODE")
+    assert "--store" in note
+
+
+async def _until_it_offers(supervisor: Any) -> None:
+    while not any(node.state for node in await supervisor.nodes()):
+        await trio.lowlevel.checkpoint()
 
 
 async def test_an_export_leaves_what_comes_meanwhile_to_the_next_one() -> None:
