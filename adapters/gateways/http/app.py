@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -23,6 +24,7 @@ from .problems import (
     HeadersTooLarge,
     MalformedRequest,
     OriginRefused,
+    RequestRefused,
     Unauthenticated,
     problem_of,
     unexpected_problem,
@@ -165,6 +167,19 @@ class HttpGateway:
         else:
             await send({"type": "websocket.close", "code": 1000})
 
+    async def refuse(
+        self, error: RequestRefused, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Answer a request that was refused before it came here: it is counted, traced and audited
+        like one that is refused here."""
+        headers = Headers(scope=scope)
+        with ObservedRequest(self.state, scope, headers) as request:
+            with suppress(RequestRefused):  # what it asked for need not be there
+                request.found(*self._routes.find(scope["method"], _raw_path(scope)))
+            body = RequestBody(request.receiving(receive), headers, self.limits)
+            send = request.sending(_guarding(send))
+            await self._refuse(error, scope, body, send, request)
+
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         with ObservedRequest(self.state, scope, headers) as request:
@@ -187,14 +202,24 @@ class HttpGateway:
         except Exception as error:
             if request.status is not None:
                 raise  # the server cuts the connection: nothing else would be true
-            operation = request.operation
-            if self.state.audit is not None and operation is not None and is_change(operation):
-                await self.state.audit.refused(operation, request, error)
-            problem = self._problem(error, request)
-            if body.ended.is_set():
-                await problem(scope, receive, send)
-            else:
-                await body.answer_early(problem, send)
+            await self._refuse(error, scope, body, send, request)
+
+    async def _refuse(
+        self,
+        error: Exception,
+        scope: Scope,
+        body: RequestBody,
+        send: Send,
+        request: ObservedRequest,
+    ) -> None:
+        operation = request.operation
+        if self.state.audit is not None and operation is not None and is_change(operation):
+            await self.state.audit.refused(operation, request, error)
+        problem = self._problem(error, request)
+        if body.ended.is_set():
+            await problem(scope, body.receive, send)
+        else:
+            await body.answer_early(problem, send)
 
     def _problem(self, error: Exception, request: ObservedRequest) -> Response:
         if isinstance(error, MoorageError):

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 logger = structlog.get_logger("moorage")
 
 REFUSE_SECONDS_MAX = 1.0
+REFUSED_STATUS = 503
+"""What is answered on a connection too many, whatever was going to be asked on it."""
 _FINAL_HEADS = tuple(b"HTTP/1.1 %d" % family for family in (2, 3, 4, 5))
 """How the heads of answers begin; one of the family 1 is followed by nothing for a while."""
 
@@ -84,18 +86,24 @@ class BoundedStream(trio.abc.HalfCloseableStream):
 
 
 class Connections:
-    """Serves connections, ``connections_max`` at most at once; the others are told to come back."""
+    """Serves connections, ``connections_max`` at most at once; the others are told to come back,
+    and ``note_refused`` is called for each."""
 
     def __init__(
-        self, limits: HttpLimits, serve: Callable[[BoundedStream], Awaitable[Any]]
+        self,
+        limits: HttpLimits,
+        serve: Callable[[BoundedStream], Awaitable[Any]],
+        note_refused: Callable[[], None],
     ) -> None:
         self._limits = limits
         self._serve = serve
+        self._note_refused = note_refused
         self.count = 0
 
     async def handle(self, stream: trio.SocketStream) -> None:
         """Serve one connection to its end. Whatever fails in it harms no other."""
         if self.count >= self._limits.connections_max:
+            self._note_refused()
             await self._refuse(stream)
             return
         self.count += 1
@@ -109,7 +117,8 @@ class Connections:
 
     async def _refuse(self, stream: trio.SocketStream) -> None:
         answer = (
-            "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n"
+            f"HTTP/1.1 {REFUSED_STATUS} Service Unavailable\r\n"
+            "content-length: 0\r\nconnection: close\r\n"
             f"retry-after: {self._limits.retry_after_seconds}\r\n\r\n"
         )
         with trio.move_on_after(REFUSE_SECONDS_MAX), suppress(trio.BrokenResourceError):

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING
 from moorage.runtime.errors import InvalidArgument
 from starlette.datastructures import Headers
 
-from .problems import HostRefused, problem_of
+from .problems import HostRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Awaitable, Callable, Collection
 
     from starlette.types import ASGIApp, Receive, Scope, Send
+
+    Refuse = Callable[[HostRefused, Scope, Receive, Send], Awaitable[None]]
 
 PORT_MAX = 65_535
 
@@ -61,11 +63,13 @@ def check_exposure(host: str, *, has_auth: bool) -> None:
 
 class KnownHosts:
     """Refuses requests whose Host header names neither this machine nor one of ``names``, of which
-    ``*.example.test`` stands for every name below ``example.test``.
+    ``*.example.test`` stands for every name below ``example.test``. ``refuse`` answers them, so
+    that they are on record like all others.
     """
 
-    def __init__(self, app: ASGIApp, names: Collection[str]) -> None:
+    def __init__(self, app: ASGIApp, names: Collection[str], refuse: Refuse) -> None:
         self._app = app
+        self._refuse = refuse
         lowered = [name.lower() for name in names]
         self._names = frozenset(name for name in lowered if not name.startswith("*."))
         self._below = tuple(name[1:] for name in lowered if name.startswith("*."))
@@ -79,7 +83,7 @@ class KnownHosts:
                     f"the Host header is {host[:200]!r} and this server is for this machine alone: "
                     "ask for 127.0.0.1, or allow the name (--allowed-host, allowed_hosts)"
                 )
-                await problem_of(refused).response()(scope, receive, send)
+                await self._refuse(refused, scope, receive, send)
                 return
         await self._app(scope, receive, send)
 

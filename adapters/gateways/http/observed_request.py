@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from moorage.adapters.sinks.telemetry import RequestTracing
     from moorage.adapters.sinks.telemetry.request_spans import RequestSpan
+    from moorage.adapters.sinks.telemetry.request_totals import RequestTotals
     from starlette.datastructures import Headers
     from starlette.types import Message, Receive, Scope, Send
 
@@ -130,6 +131,21 @@ class ObservedRequest:
             status=self.status,
             seconds=until - self._begun_at,
         )
+
+
+def count_refused_connection(totals: RequestTotals | None, status: int) -> None:
+    """A connection was one too many: the request on it was answered, and never read. So there is
+    nothing to trace or to audit."""
+    if totals is not None:
+        unread = AnsweredRequest(
+            operation=None,
+            method=OTHER_METHOD,
+            route=None,
+            scheme="http",
+            status=status,
+            seconds=0.0,
+        )
+        totals.answered(unread)
 
 
 def _spanning(

@@ -18,8 +18,9 @@ from hypercorn.utils import wrap_app
 from moorage.runtime import Supervisor
 
 from .app import HttpGateway, create_app
-from .connections import BoundedStream, Connections
+from .connections import REFUSED_STATUS, BoundedStream, Connections
 from .hosts import KnownHosts, check_exposure, is_loopback, parse_bind
+from .observed_request import count_refused_connection
 from .own_sockets import OwnSocket
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from moorage.adapters.sinks.telemetry import AuditLog, RequestTracing, RunMetrics
 
     from .authorisation import Authenticator
+    from .gateway_state import GatewayState
     from .limits import HttpLimits
 
 logger = structlog.get_logger("moorage")
@@ -88,12 +90,12 @@ async def serve(
     )
     host, port = parse_bind(bind)
     check_exposure(host, has_auth=gateway.has_auth)
-    app: Any = KnownHosts(gateway, allowed_hosts) if is_loopback(host) else gateway
     _raise_file_limit(gateway.limits)
     listeners = await _listeners(host, port, bind)
     own = [OwnSocket(listener.socket) for listener in listeners]
     address = _address(listeners[0])
-    server = _Server(app, gateway.limits)
+    app = KnownHosts(gateway, allowed_hosts, gateway.refuse) if is_loopback(host) else gateway
+    server = _Server(app, gateway.state)
     dispatcher = gateway.state.webhooks
     async with trio.open_nursery() as handlers:
         if dispatcher is not None:
@@ -119,11 +121,12 @@ class _Server:
     Its own way of serving opens the sockets as well, which leaves no place for that.
     """
 
-    def __init__(self, app: Any, limits: HttpLimits) -> None:
+    def __init__(self, app: Any, state: GatewayState) -> None:
         self._app = wrap_app(app, 0, "asgi")
-        self._config = _config(limits)
+        self._config = _config(state.limits)
         self._context = WorkerContext(None)
-        self._connections = Connections(limits, self._serve)
+        note_refused = partial(count_refused_connection, state.requests, REFUSED_STATUS)
+        self._connections = Connections(state.limits, self._serve, note_refused)
 
     async def handle(self, stream: trio.SocketStream) -> None:
         await self._connections.handle(stream)

@@ -102,6 +102,28 @@ async def test_it_is_otherwise_the_stream_that_it_is_around(pair):
     await stream.aclose()
 
 
+def never():
+    raise AssertionError("there is room")
+
+
+async def test_a_connection_too_many_is_noted_and_told_to_come_back(pair):
+    ours, other = pair
+    noted = []
+
+    async def serve(stream):
+        raise AssertionError("there is no room")
+
+    connections = Connections(HttpLimits(connections_max=1), serve, lambda: noted.append(1))
+    connections.count = 1
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(connections.handle, ours)
+        answer = await other.receive_some(65_536)
+        await other.aclose()
+
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert (noted, connections.count) == ([1], 1)
+
+
 async def test_connections_are_counted_while_they_are_served(pair):
     ours, _ = pair
     counts = []
@@ -109,7 +131,7 @@ async def test_connections_are_counted_while_they_are_served(pair):
     async def serve(stream):
         counts.append(connections.count)
 
-    connections = Connections(HttpLimits(), serve)
+    connections = Connections(HttpLimits(), serve, never)
     await connections.handle(ours)
 
     assert (counts, connections.count) == ([1], 0)
@@ -124,7 +146,7 @@ async def test_what_fails_in_a_connection_ends_that_one_alone(pair, error):
     async def serve(stream):
         raise error
 
-    connections = Connections(HttpLimits(), serve)
+    connections = Connections(HttpLimits(), serve, never)
     await connections.handle(ours)
 
     assert connections.count == 0
@@ -141,7 +163,7 @@ async def test_being_cancelled_is_nothing_that_fails(pair):
         await trio.sleep_forever()
 
     async with trio.open_nursery() as nursery:
-        await Connections(HttpLimits(), serve).handle(ours)
+        await Connections(HttpLimits(), serve, never).handle(ours)
         raise AssertionError("it went on")
 
     assert nursery.cancel_scope.cancelled_caught

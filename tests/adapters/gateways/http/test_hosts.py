@@ -7,6 +7,7 @@ from moorage.adapters.gateways.http.hosts import (
     is_loopback,
     parse_bind,
 )
+from moorage.adapters.gateways.http.problems import problem_of
 from moorage.runtime import InvalidArgument
 
 from tests.adapters.gateways.http.asgi_client import AsgiClient
@@ -68,13 +69,17 @@ async def test_only_known_names_are_answered(host, status):
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body"})
 
-    answer = await AsgiClient(KnownHosts(app, ["me.test", "*.below.test"]), {"host": host})(
-        "GET", "/"
-    )
+    refused = []
+
+    async def refuse(error, scope, receive, send):
+        refused.append(error.code)
+        await problem_of(error).response()(scope, receive, send)
+
+    hosts = KnownHosts(app, ["me.test", "*.below.test"], refuse)
+    answer = await AsgiClient(hosts, {"host": host})("GET", "/")
 
     assert answer.status == status
-    if status == 421:
-        assert answer.code == "host_refused"
+    assert refused == (["host_refused"] if status == 421 else [])
 
 
 async def test_what_is_no_request_passes():
@@ -83,6 +88,6 @@ async def test_what_is_no_request_passes():
     async def app(scope, receive, send):
         seen.append(scope["type"])
 
-    await KnownHosts(app, [])({"type": "lifespan"}, None, None)
+    await KnownHosts(app, [], None)({"type": "lifespan"}, None, None)
 
     assert seen == ["lifespan"]

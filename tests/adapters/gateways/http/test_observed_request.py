@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 import trio
 from moorage.adapters.gateways.http import TokenFile, serve
+from moorage.adapters.gateways.http.hosts import KnownHosts
+from moorage.adapters.gateways.http.observed_request import count_refused_connection
 from moorage.adapters.gateways.http_client import connect
-from moorage.adapters.sinks.telemetry import RequestTracing, RunMetrics, with_tracing
+from moorage.adapters.sinks.telemetry import AuditLog, RequestTracing, RunMetrics, with_tracing
 from moorage.runtime import open_supervisor
 from moorage.stores import MemoryStore
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from tests.adapters.gateways.http.asgi_client import AsgiClient
 from tests.adapters.gateways.http.service import StepAgent
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
@@ -189,3 +194,47 @@ async def test_without_tracing_metadata_stays_as_it_is_given(serving):
         (submitted,) = await session.events(types={"run_submitted"}, run_id=run["run_id"])
 
     assert not submitted.data.get("metadata")
+
+
+async def test_a_host_that_is_refused_is_counted_traced_and_audited(serving, spans, tmp_path):
+    path = tmp_path / "audit.jsonl"
+    metrics = RunMetrics()
+    async with (
+        AuditLog(path) as audit,
+        serving(tracing=spans.tracing, metrics=metrics, audit=audit) as service,
+    ):
+        hosts = KnownHosts(service.app, [], service.app.refuse)
+        client = AsgiClient(hosts, {"host": "evil.example", "x-request-id": "mine"})
+        changing = await client("POST", "/v1/sessions/a/runs", {"input": "x"})
+        reading = await client("GET", "/v1/sessions")
+        nowhere = [await client("GET", path) for path in ("/nothing", "/v1/sessions/%ff")]
+        unsuited = await client("PUT", "/v1/sessions")
+        known = [info async for info in service.supervisor.sessions()]
+
+    for answer in (changing, reading, *nowhere, unsuited):
+        assert (answer.status, answer.code) == (421, "host_refused")
+        assert answer.headers["x-request-id"] == "mine"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+    assert known == []
+    assert metrics.requests.requests == {
+        ("submit_run", "421"): 1,
+        ("list_sessions", "421"): 1,
+        ("unknown", "421"): 3,
+    }
+    assert [span.attributes["error.type"] for span in spans.exporter.get_finished_spans()] == [
+        "host_refused"
+    ] * 5
+    (line,) = [json.loads(line) for line in path.read_bytes().splitlines()]
+    assert (line["action"], line["outcome"], line["code"], line["status"]) == (
+        *("submit_run", "refused", "host_refused", 421),
+    )
+    assert (line["session_id"], line["request_id"]) == ("a", "mine")
+
+
+def test_a_connection_too_many_is_a_request_that_nobody_read():
+    totals = RunMetrics().requests
+    count_refused_connection(totals, 503)
+    count_refused_connection(None, 503)
+
+    assert totals.requests == {("unknown", "503"): 1}
+    assert totals.in_progress == 0

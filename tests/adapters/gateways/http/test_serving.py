@@ -11,6 +11,7 @@ import pytest
 import trio
 import trio.testing
 from moorage.adapters.gateways.http import HttpLimits, TokenFile, create_app, serve, serving
+from moorage.adapters.sinks.telemetry import RunMetrics
 from moorage.runtime import InvalidArgument
 
 from tests.adapters.gateways.http.asgi_client import sse_events
@@ -22,11 +23,11 @@ FOLLOW = f"GET {EVENTS} HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream
 
 
 @asynccontextmanager
-async def listening(*, auth=None, limits=None, **options):
+async def listening(*, auth=None, limits=None, metrics=None, **options):
     """A service behind a socket; yields it, its address and the event that shuts it down."""
-    async with supervised() as service, trio.open_nursery() as nursery:
+    async with supervised(metrics=metrics) as service, trio.open_nursery() as nursery:
         shutdown = trio.Event()
-        app = create_app(service.supervisor, auth=auth, limits=limits)
+        app = create_app(service.supervisor, auth=auth, limits=limits, metrics=metrics)
         service.app = app
         address = await nursery.start(
             partial(serve, app, "127.0.0.1:0", shutdown=shutdown.wait, **options)
@@ -85,10 +86,16 @@ async def test_one_connection_takes_one_request_after_the_other():
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "10.0.0.1:80", ""])
 async def test_a_name_that_was_pointed_here_is_refused(host):
-    async with listening() as (_, address, _), httpx.AsyncClient(base_url=address) as client:
+    metrics = RunMetrics()
+    async with (
+        listening(metrics=metrics) as (_, address, _),
+        httpx.AsyncClient(base_url=address) as client,
+    ):
         refused = await client.get("/healthz", headers={"host": host})
 
     assert refused.status_code in (400, 421)
+    counted = [status for _, status in metrics.requests.requests]
+    assert counted == (["421"] if refused.status_code == 421 else [])
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "127.0.0.1:99", "[::1]:8", "me.test"])
@@ -252,8 +259,11 @@ async def test_headers_that_are_too_large_are_refused():
 
 
 async def test_one_connection_too_many_is_told_to_come_back():
-    limits = HttpLimits(connections_max=1)
-    async with listening(limits=limits) as (_, address, _), connected(address) as first:
+    limits, metrics = HttpLimits(connections_max=1), RunMetrics()
+    async with (
+        listening(limits=limits, metrics=metrics) as (_, address, _),
+        connected(address) as first,
+    ):
         await first.send_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")
         await first.receive_some(65_536)
         async with connected(address) as second:
@@ -261,6 +271,7 @@ async def test_one_connection_too_many_is_told_to_come_back():
 
     assert answer.startswith(b"HTTP/1.1 503")
     assert b"retry-after: 2" in answer
+    assert metrics.requests.requests[("unknown", "503")] == 1
 
 
 async def test_a_connection_that_asks_nothing_is_closed():
