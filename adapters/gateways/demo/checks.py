@@ -199,7 +199,7 @@ def slots_kept(evidence: Evidence) -> Finding:
                 problems.append(f"{session_id} has {len(running)} running at seq {event.seq}")
                 break
     return Finding(
-        "never more at once than there are slots",
+        "never more at once than a session has slots",
         f"at most {most} of {evidence.slots}",
         problems,
     )
@@ -287,7 +287,7 @@ def named_subscriber(evidence: Evidence) -> Finding:
     """Promises 7 and 10: no gap, no repeat, and after the kill on from the stored cursor."""
     record = evidence.record
     problems = [f"event {seq} of {session_id} changed" for session_id, seq in record.changed]
-    redelivered = connections = 0
+    redelivered = connections = broken = 0
     for session_id, deliveries in record.deliveries.items():
         reached = 0
         for delivery in deliveries:
@@ -299,6 +299,7 @@ def named_subscriber(evidence: Evidence) -> Finding:
                 known = sorted(delivery.cursors)
                 problems.append(f"{session_id} went on at {first}, acknowledged were {known}")
             if delivery.seqs != list(range(first, first + len(delivery.seqs))):
+                broken += 1
                 problems.append(f"{session_id} had a gap or a repeat between {first} and {last}")
             redelivered += max(reached - first + 1, 0)
             reached = max(reached, last)
@@ -311,8 +312,9 @@ def named_subscriber(evidence: Evidence) -> Finding:
     if not connections:
         problems.append("nothing was delivered, so nothing was shown")
     return Finding(
-        "the named subscriber went on without gap or repeat",
-        f"{connections} subscriptions, {redelivered} events delivered again",
+        "the named subscriber went on behind what it acknowledged",
+        f"{connections} subscriptions, {broken} with a gap or a repeat; "
+        f"{redelivered} events that were not acknowledged came again",
         problems,
     )
 

@@ -35,6 +35,7 @@ class Screen:
         self._phase = ""
         self._sessions: dict[str, Any] = {}
         self._counts: dict[str, int] = {}
+        self._gone = False
 
     def __enter__(self) -> Screen:
         if self._console.is_terminal:
@@ -70,12 +71,14 @@ class Screen:
         self, sessions: dict[str, Any] | None = None, counts: dict[str, int] | None = None
     ) -> None:
         """Draw the latest of what the service and the client have told."""
-        self._sessions = sessions if sessions is not None else self._sessions
+        if sessions is not None:
+            self._sessions, self._gone = sessions, False
         self._counts = counts if counts is not None else self._counts
         self._draw()
 
     def blank(self) -> None:
-        """The service is gone: nothing runs."""
+        """The service is gone: nothing runs, and nobody says what is queued."""
+        self._gone = True
         for row in self._sessions.values():
             row.update(running=[], said="")
         self._draw()
@@ -86,16 +89,20 @@ class Screen:
         elif self._sessions and time.monotonic() - self._line_at >= LINE_SECONDS:
             self._line_at = time.monotonic()
             rows = self._sessions.values()
-            self.say(
-                f"{sum(len(row['running']) for row in rows)} running, "
-                f"{sum(row['queued'] for row in rows)} queued, {self._summary()}"
+            now = (
+                "no service"
+                if self._gone
+                else f"service: {sum(len(row['running']) for row in rows)} running, "
+                f"{sum(row['queued'] for row in rows)} queued"
             )
+            # each tells in its own time, so the numbers of one do not add up to those of the other
+            self.say(f"{now}; client: {self._summary()}")
 
     def _summary(self) -> str:
         counts = self._counts
         return (
             f"{counts.get('accepted', 0)} runs accepted, {counts.get('ended', 0)} ended, "
-            f"{counts.get('cancelled', 0)} cancelled, {counts.get('events', 0)} events seen"
+            f"{counts.get('cancelled', 0)} of them cancelled, {counts.get('events', 0)} events seen"
         )
 
     def _table(self) -> Table:

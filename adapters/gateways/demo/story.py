@@ -319,7 +319,10 @@ async def tell_story(*, seconds: float, keep: Path | None) -> int:
     failed = [finding for finding in findings if not finding.holds]
     if failed:
         raise StoryFailed(". ".join(finding.reason() for finding in failed))
-    screen.say("nothing was lost, nothing ran twice, nothing is left running", "bold green")
+    screen.say(
+        "nothing was lost, nothing but what the kill cut off ran again, nothing is left running",
+        "bold green",
+    )
     if keep is not None:
         screen.say(f"look around: moorage sessions --data {keep}/journal")
     return 0

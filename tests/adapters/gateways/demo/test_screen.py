@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 from moorage.adapters.gateways import tables
+from moorage.adapters.gateways.demo import screen as module
 from moorage.adapters.gateways.demo.checks import Finding
 from moorage.adapters.gateways.demo.screen import Screen
 
@@ -16,7 +17,7 @@ ROWS = {
         "said": "\x1b[2Jtest_ok ... ok",
     }
 }
-COUNTS = {"accepted": 5, "ended": 1, "cancelled": 2, "events": 40}
+COUNTS = {"accepted": 7, "ended": 3, "cancelled": 2, "events": 40}
 
 
 class Terminal:
@@ -54,7 +55,24 @@ def test_without_a_terminal_there_is_a_line_now_and_then(capsys):
             screen.show(ROWS, COUNTS)
 
     (line,) = capsys.readouterr().out.splitlines()
-    assert "1 running, 3 queued, 5 runs accepted, 1 ended, 2 cancelled, 40 events seen" in line
+    assert line.endswith(
+        "service: 1 running, 3 queued; "
+        "client: 7 runs accepted, 3 ended, 2 of them cancelled, 40 events seen"
+    )
+
+
+def test_a_line_tells_nothing_of_a_queue_while_the_service_is_gone(capsys, monkeypatch):
+    monkeypatch.setattr(module, "LINE_SECONDS", 0.0)
+    with Screen() as screen:
+        screen.show({"tests": dict(ROWS["tests"])}, COUNTS)
+        screen.blank()
+        screen.show(None, COUNTS)
+        screen.show(ROWS, COUNTS)
+
+    before, gone, still_gone, again = capsys.readouterr().out.splitlines()
+    for line in (gone, still_gone):
+        assert "no service; client: 7 runs accepted" in line
+    assert before.endswith(again.partition(" s  ")[2])
 
 
 def test_on_a_terminal_there_is_a_table_of_slots_queue_and_events(terminal):
