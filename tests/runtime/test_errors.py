@@ -126,22 +126,6 @@ def test_retryable_tells_whether_the_same_call_may_succeed_later() -> None:
     } == retryable
 
 
-@pytest.mark.promise(16)
-def test_a_store_failure_tells_unknown_outcome_from_nothing_written() -> None:
-    assert errors.StoreFailed("m").written is None
-    assert errors.StoreFailed("m", written=False).written is False
-    assert not errors.StoreFailed("m").poisoned
-    corrupt = errors.CorruptLog(file="f", offset=0, reason="r")
-    assert (corrupt.written, corrupt.poisoned) == (False, True)
-
-
-@pytest.mark.promise(16)
-def test_who_asks_of_a_poisoned_store_is_told_why_and_that_nothing_was_tried() -> None:
-    refused = errors.StoreFailed("sync failed", written=None, poisoned=True).refusal()
-
-    assert (refused.message, refused.written, refused.poisoned) == ("sync failed", False, True)
-
-
 def test_an_error_of_a_run_without_a_problem_names_its_state() -> None:
     outcome = RunOutcome("run_1", "s", RunState.CANCELLED, None, None, None, 0, 1, None, 3)
 
