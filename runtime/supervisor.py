@@ -1,4 +1,4 @@
-"""The supervisor: spawns and finds sessions' workers, drains them, and answers for the store."""
+"""The supervisor: spawns and finds sessions' workers, and answers for the store."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from . import commands
 from .agents import check_configured
 from .arguments import (
     check_choice,
-    check_drain,
     check_expiry,
     check_metadata,
     check_node_tags,
@@ -22,12 +21,8 @@ from .arguments import (
     check_summary,
     check_tags,
 )
-from .errors import (
-    BufferFull,
-    InvalidArgument,
-    MoorageError,
-    StoreFailed,
-)
+from .draining import Draining
+from .errors import InvalidArgument, StoreFailed
 from .handles import Session
 from .identifiers import check_session_id, sortable_id
 from .leases import Leases
@@ -35,18 +30,16 @@ from .permits import PermitStatistics
 from .ports import nodes_reader, shared
 from .queries import Queries
 from .reading import has_left
-from .recall import recall_session
 from .recent_runs import RecentRunsStatistics
 from .removal import SessionRemoval, listed
 from .residents import Residents
 from .run_once import execute_and_close
-from .sessions import DrainReport
 from .tail import TailStatistics
 from .takeovers import Takeovers
 from .watchdog import record_blocked
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
     from typing import Literal
 
     from .agents import Agent
@@ -58,13 +51,10 @@ if TYPE_CHECKING:
     from .ports import Store
     from .reading import SessionLog
     from .runs import RunOutcome
-    from .sessions import Mode, QueuedPolicy, SessionInfo
+    from .sessions import Mode, SessionInfo
     from .turns import Environment
 
 logger = structlog.get_logger("moorage")
-
-FULL_INBOX_SECONDS = 0.05
-"""Pause before a drain is brought to a full inbox again."""
 
 
 @attrs.frozen
@@ -81,7 +71,7 @@ class SupervisorStatistics:
     draining: bool
 
 
-class Supervisor(SessionRemoval, Queries):
+class Supervisor(SessionRemoval, Draining, Queries):
     """From ``open_supervisor``. Owns the workers of every session it has opened."""
 
     def __init__(
@@ -263,94 +253,6 @@ class Supervisor(SessionRemoval, Queries):
             self.residents.close(error.refusal())
             self._workers_scope.cancel()
             self._log.wake()
-
-    # ---- draining ----
-
-    async def drain(
-        self, *, timeout_seconds: float | None = None, queued: QueuedPolicy = "keep"
-    ) -> DrainReport:
-        """Admit nothing more anywhere, let running work end until the deadline, interrupt the
-        rest. See ``Session.drain``; the report covers all sessions, except for what is queued in
-        one that cannot be read, which is logged."""
-        command = check_drain(self._limits, timeout_seconds, queued)
-        until = trio.current_time() + command.timeout_seconds
-        # before anything is waited for: from here on nothing is admitted
-        self._env.draining = queued
-        self._env.draining_by_id.clear()
-        if self._takeovers is not None:
-            self._takeovers.note_changed()
-        asked: set[str] = set()
-        reports: dict[str, DrainReport] = {}
-
-        async def drain_one(session_id: str) -> None:
-            try:
-                reports[session_id] = await self._drain_one(session_id, command, until)
-            except MoorageError as error:
-                logger.warning("drain_failed", session_id=session_id, reason=str(error))
-
-        def ask(session_id: str) -> None:
-            if session_id not in asked and session_id in self.residents:
-                asked.add(session_id)
-                nursery.start_soon(drain_one, session_id)
-
-        async with trio.open_nursery() as nursery:
-            for session_id in self.residents.ids():
-                ask(session_id)
-            if queued == "finish":
-                await self._wait_recovered(until, ask)
-                for session_id in self.residents.ids():
-                    ask(session_id)
-        self._env.draining = "keep"
-        if self._shared is not None:
-            self.residents.send_away_idle()
-        elsewhere = await self._queued_elsewhere(reports.keys(), asked)
-        return DrainReport.of_all([*reports.values(), elsewhere])
-
-    async def _drain_one(self, session_id: str, command: commands.Drain, until: float) -> Answer:
-        """Whoever fills the session's inbox can't keep a drain out of it, unless nothing is taken
-        from there any more."""
-        patience = max(until, trio.current_time() + self._limits.cancel_grace_seconds)
-        while True:
-            seconds = max(0.0, until - trio.current_time())
-            try:
-                return await self.residents.deliver(
-                    session_id, attrs.evolve(command, timeout_seconds=seconds)
-                )
-            except BufferFull:
-                if trio.current_time() >= patience:
-                    raise
-                await trio.sleep(FULL_INBOX_SECONDS)
-
-    async def _wait_recovered(self, until: float, ask: Callable[[str], None]) -> None:
-        """Have sessions that are recovered until then drained as well, the others left queued."""
-        self._on_recovery.add(ask)
-        try:
-            with trio.move_on_at(until) as waiting:
-                await self._recovered.wait()
-        finally:
-            self._on_recovery.discard(ask)
-        if waiting.cancelled_caught:
-            self._env.draining = "keep"
-
-    async def _queued_elsewhere(
-        self, drained: Collection[str], asked: Collection[str]
-    ) -> DrainReport:
-        """Runs that stay queued in sessions without a worker, or with one that failed. What other
-        nodes have, or take now, is theirs."""
-        if self._shared is not None:
-            left = [session_id for session_id in asked if session_id not in drained]
-        else:
-            infos = self._store.sessions(needs_worker=True)
-            left = [info.id async for info in infos if info.id not in drained]
-        queued: list[str] = []
-        for session_id in left:
-            try:
-                recalled = await recall_session(self._store, session_id)
-            except MoorageError as error:
-                logger.warning("queue_not_read", session_id=session_id, reason=str(error))
-            else:
-                queued += recalled.image.queued()
-        return DrainReport(queued=tuple(queued))
 
     # ---- background ----
 
