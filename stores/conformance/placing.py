@@ -19,6 +19,7 @@ from .scenario import (
     Check,
     OpenStore,
     check,
+    comes_soon,
     facts,
     note,
     require,
@@ -154,12 +155,17 @@ async def node_that_says_nothing_for_a_lease_is_gone(open_store: OpenStore) -> N
         await second.announce(_state(US))
         lease_seconds = first.lease_seconds
         assert lease_seconds is not None
-        for _ in range(6):
-            found = await first.announce(_state(EU))
-            await trio.sleep(lease_seconds / 4)
+        in_time = False
+        while not in_time:  # again if a machine that stood still took a lease for the last step
+            for _ in range(6):
+                began = trio.current_time()
+                found = await first.announce(_state(EU))
+                await trio.sleep(lease_seconds / 4)
+            nodes = await first.nodes()
+            in_time = trio.current_time() - began < lease_seconds
 
         require_equal(list(found.values()), [_state(EU)], "states of live nodes")
-        live = {node.owner.split(" ")[0]: node.live for node in await first.nodes()}
+        live = {node.owner.split(" ")[0]: node.live for node in nodes}
         require_equal(live, {"first": True, "second": False}, "which nodes are live")
 
 
@@ -235,14 +241,12 @@ async def hint_of_sessions_to_take_comes(open_store: OpenStore) -> None:
             with trio.move_on_after(NEWS_SECONDS_MAX / 4):
                 await first.wait_unheld()  # of what came before
             await second.tell_unheld()
-            with trio.move_on_after(NEWS_SECONDS_MAX) as told:
-                await first.wait_unheld()
-            require(not told.cancelled_caught, "wait_unheld did not return when it was told")
+            told = await comes_soon(first, first.wait_unheld)
+            require(told, "wait_unheld did not return when it was told")
             author = await Author.of(second, "a")
             await author.write(note(1), info=facts("a", runs=QUEUED))
-        with trio.move_on_after(NEWS_SECONDS_MAX) as closed:
-            await first.wait_unheld()
-        require(not closed.cancelled_caught, "wait_unheld did not return when a node closed")
+        closed = await comes_soon(first, first.wait_unheld)
+        require(closed, "wait_unheld did not return when a node closed")
         require_equal(_ids([*await first.unheld(10)]), ["a"], "sessions that nobody has")
 
 

@@ -2,7 +2,8 @@
 
 Nothing here depends on the wall clock or on chance. Waits are bounded by ``PATIENCE_SECONDS`` on
 trio's clock, so that a store that hangs fails instead; a store that passes never takes that long.
-News must come within ``NEWS_SECONDS_MAX``, and comes within milliseconds.
+News must come within ``NEWS_SECONDS_MAX``, and comes within milliseconds; for how long a machine
+stands still meanwhile is not counted.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ class Content:
 PATIENCE_SECONDS = 60.0
 NEWS_SECONDS_MAX = 2.0
 """Later is not soon after."""
+TICK_SECONDS = 0.1
 HINTS_MAX = 2_000
 """Early returns of wait_news that one task puts up with."""
 _TURNS = 20
@@ -174,6 +176,76 @@ async def let_it_wait() -> None:
     returned early, which is allowed: then a check shows less, but never something false."""
     for _ in range(_TURNS):
         await trio.lowlevel.checkpoint()
+
+
+class Stopwatch:
+    """How late news came, in seconds in which the store answered: a machine, or a server, that
+    stands still for a while makes no news late. ``stopwatch`` gives one that goes."""
+
+    def __init__(self) -> None:
+        self._ticks = 0
+        self._ticked = trio.Event()
+        self._since: dict[object, int] = {}
+
+    async def run(self, reader: StoreReader | None) -> None:
+        while True:
+            await trio.sleep(TICK_SECONDS)
+            if reader is not None:
+                await reader.info("a")
+            self._ticks += 1
+            self._ticked.set()
+            self._ticked = trio.Event()
+
+    def start(self, news: object) -> None:
+        """It came up now."""
+        self._since[news] = self._ticks
+
+    def late(self, news: object) -> float:
+        """How long ago it came up; who sees it before it was started is quick enough."""
+        return (self._ticks - self._since.get(news, self._ticks)) * TICK_SECONDS
+
+    async def until_late(self, news: object) -> None:
+        while self.late(news) <= NEWS_SECONDS_MAX:
+            await self._ticked.wait()
+
+    def check(self, news: object) -> None:
+        """Require that it came up just now."""
+        late = self.late(news)
+        require(
+            late <= NEWS_SECONDS_MAX,
+            f"wait_news returned {late:.1f} seconds after the news, {NEWS_SECONDS_MAX} are allowed",
+        )
+
+
+@contextlib.asynccontextmanager
+async def stopwatch(store: Store | None = None) -> AsyncGenerator[Stopwatch]:
+    """One that goes while the block lasts. It asks a reader of its own: what one learns when asked
+    must not be news to those who wait. Without ``store`` it asks nobody."""
+    watch = Stopwatch()
+    async with contextlib.AsyncExitStack() as stack:
+        reader = None if store is None else await stack.enter_async_context(store.reading())
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch.run, reader)
+            yield watch
+            nursery.cancel_scope.cancel()
+
+
+async def comes_soon(store: Store, wait: Callable[[], Awaitable[object]]) -> bool:
+    """Whether ``wait`` returns within ``NEWS_SECONDS_MAX`` from now."""
+    came = False
+    async with stopwatch(store) as watch, trio.open_nursery() as nursery:
+
+        async def await_it() -> None:
+            nonlocal came
+            await wait()
+            came = True
+            nursery.cancel_scope.cancel()
+
+        watch.start("it")
+        nursery.start_soon(await_it)
+        await watch.until_late("it")
+        nursery.cancel_scope.cancel()
+    return came
 
 
 class Follower:
