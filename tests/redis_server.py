@@ -11,14 +11,21 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.ports import unused_port
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-START_SECONDS_MAX = 20.0
+START_SECONDS_MAX = 60.0
+PAUSE_SECONDS = 0.02
+ANSWER_SECONDS_MAX = 60.0
+LEASE_SECONDS = 60.0
+"""No test lasts so long, however slow the machine: what has to run out is shorter where it is."""
 SERVER_VARIABLE = "MOORAGE_REDIS"
 """The URL of a server to use instead; tests that stop it have one of their own anyway."""
 _numbers = itertools.count(1)
@@ -33,18 +40,12 @@ def program() -> str | None:
     return str(found) if found else shutil.which("redis-server")
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
 class RunningRedis:
     """``options`` are lines of a configuration. Every commit is synced to its append-only file."""
 
     def __init__(self, data: Path, **options: str) -> None:
         self.data = data
-        self.port = free_port()
+        self.port = unused_port()
         self.options = {"appendonly": "yes", "appendfsync": "always", "save": "", **options}
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -63,6 +64,7 @@ class RunningRedis:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
+        patience = threading.Event()
         deadline = time.monotonic() + START_SECONDS_MAX
         while True:
             with contextlib.suppress(OSError):
@@ -71,10 +73,12 @@ class RunningRedis:
                     return
             assert time.monotonic() < deadline, "the Redis server does not answer"
             assert self._process.poll() is None, "the Redis server ended"
+            patience.wait(PAUSE_SECONDS)
 
     def say(self, *words: str) -> bytes:
         """Send one command and return the beginning of the answer."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+        address = "127.0.0.1", self.port
+        with socket.create_connection(address, timeout=ANSWER_SECONDS_MAX) as connection:
             password = self.options.get("requirepass")
             commands = [("AUTH", password)] if password and words != ("PING",) else []
             for command in [*commands, words]:

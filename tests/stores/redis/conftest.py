@@ -15,8 +15,6 @@ from tests import redis_server
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-LEASE_SECONDS = 1.0
-
 
 @pytest.fixture
 def own_server() -> Iterator[redis_server.RunningRedis]:
@@ -32,7 +30,7 @@ def new_store(redis_url: str) -> Callable[..., RedisStore]:
     prefix = redis_server.new_prefix()
 
     def new(url: str = redis_url, **options: Any) -> RedisStore:
-        values: dict[str, Any] = {"key_prefix": prefix, "lease_seconds": LEASE_SECONDS}
+        values: dict[str, Any] = {"key_prefix": prefix, "lease_seconds": redis_server.LEASE_SECONDS}
         return RedisStore(url, **{**values, **options})
 
     return new

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
-import trio.testing
 from moorage.runtime.commands import GetStatus, Pause, Submit
 from moorage.runtime.errors import AdmissionClosed, QueueFull, StaleOwner, StoreFailed
 from moorage.runtime.ports import Answered
@@ -43,6 +42,11 @@ class Owner:
         if self.error is not None:
             raise self.error
         return STATUS if isinstance(command, GetStatus) else True
+
+
+async def lease_ends(store: RedisStore) -> None:
+    """To the others, the process has said nothing for a lease."""
+    await store._leave(tell=False)
 
 
 async def test_commands_and_answers_cross_to_the_process_that_has_the_session(
@@ -99,7 +103,7 @@ async def test_what_nobody_took_goes_to_whoever_has_the_session_next(
     new_store: Callable[..., RedisStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "BLOCK_SECONDS", 0.2)
-    here, first, second = Owner(), new_store(), new_store(lease_seconds=2.0)
+    here, first, second = Owner(), new_store(), new_store()
 
     async def deaf(self: Any) -> None:
         await trio.sleep_forever()
@@ -112,8 +116,11 @@ async def test_what_nobody_took_goes_to_whoever_has_the_session_next(
                 await author.write(note(1))
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(second.hand_over, "a", Pause())
-                    await trio.testing.wait_all_tasks_blocked(0.2)
+                    inbox = f"{first._server.key_prefix}inbox:{first._node}"
+                    while not await first._server.client.llen(inbox):
+                        await trio.sleep(0.01)
                     await first.release(author.claim)
+                    await lease_ends(first)
 
     assert here.delivered == [("a", Pause())]
 
@@ -139,8 +146,9 @@ async def test_what_was_taken_by_a_process_that_is_gone_is_done_by_the_next_and_
         async with trio.open_nursery() as nursery:
             nursery.start_soon(hand_over)
             while not owner.delivered:
-                await trio.lowlevel.checkpoint()
+                await trio.sleep(0.01)
             await first.release(author.claim)
+            await lease_ends(first)
 
         author = await Author.of(first, "a")
         with pytest.raises(StoreFailed, match="answered before") as caught:
@@ -227,7 +235,7 @@ async def test_a_process_that_leaves_gives_commands_on_and_refuses_its_own(
         async def hand_over() -> None:
             answers.append(await second.hand_over("a", Pause()))
 
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(hand_over)
                 while not leaving.delivered:

@@ -35,7 +35,7 @@ async def test_the_least_loaded_of_those_that_can_serve_it_gets_a_command(
 
         return deliver
 
-    asking, busy, free = (new_store(lease_seconds=10.0) for _ in range(3))
+    asking, busy, free = (new_store() for _ in range(3))
     async with (
         asking.opened(owner="asking", deliver=door("asking")),  # type: ignore[arg-type]
         busy.opened(owner="busy", deliver=door("busy")),  # type: ignore[arg-type]
@@ -70,7 +70,7 @@ async def test_a_node_that_died_goes_a_day_later(new_store: Callable[..., RedisS
 async def test_demands_of_what_waits_are_told_with_it_as_many_as_are_wanted(
     new_store: Callable[..., RedisStore],
 ) -> None:
-    async with opened(lambda: new_store(lease_seconds=10.0)) as store:
+    async with opened(new_store) as store:
         for number in range(3):
             author = await Author.of(store, f"s{number}")
             info = facts(f"s{number}", runs=QUEUED, node_tags={"region": "eu"})
@@ -87,9 +87,10 @@ async def test_demands_of_what_waits_are_told_with_it_as_many_as_are_wanted(
 async def test_a_server_that_is_gone_takes_no_message(
     new_store: Callable[..., RedisStore], own_server: RunningRedis
 ) -> None:
-    store = new_store(own_server.url, lease_seconds=0.3)
+    store = new_store(own_server.url)
     async with store.opened(owner="me", deliver=refuse):
         own_server.kill()
+        store._server._patience_seconds = 0.3
 
         with pytest.raises(StoreFailed, match="took no message"):
             await store.tell_unheld()

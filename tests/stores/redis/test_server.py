@@ -16,8 +16,8 @@ def server_at(url: str, **options: Any) -> RedisServer:
         "database": 0,
         "connections_max": 4,
         "key_prefix": "p:",
-        "answer_seconds": 5.0,
-        "patience_seconds": 1.0,
+        "answer_seconds": 60.0,
+        "patience_seconds": 60.0,
         "eviction_allowed": False,
     }
     return RedisServer(url, **{**values, **options})

@@ -17,11 +17,13 @@ from moorage.runtime.errors import (
 )
 from moorage.stores import RedisStore
 from moorage.stores.conformance import CHECKS, Content, Nonconformance
+from moorage.stores.conformance.ownership import leased_session_is_held_until_the_lease_ends
+from moorage.stores.conformance.placing import node_that_says_nothing_for_a_lease_is_gone
 from moorage.stores.conformance.scenario import Author, note, notes, numbers, refuse
 from moorage.stores.redis import scripts, watch
 
 from tests.cutting_proxy import Cut, CuttingProxy
-from tests.redis_server import RunningRedis
+from tests.redis_server import LEASE_SECONDS, RunningRedis
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,9 +37,11 @@ every_check = pytest.mark.parametrize("check", CHECKS, ids=lambda check: check._
 
 @every_check
 async def test_it_passes_the_suite(check: Check, new_store: Callable[..., RedisStore]) -> None:
-    # only where a lease has to run out is it short: otherwise a slow disk is no failure
-    short = "lease" in check.__name__ or "renew" in check.__name__
-    await check(new_store if short else lambda: new_store(lease_seconds=10.0))
+    runs_out = check in (
+        leased_session_is_held_until_the_lease_ends,
+        node_that_says_nothing_for_a_lease_is_gone,
+    )
+    await check((lambda: new_store(lease_seconds=1.0)) if runs_out else new_store)
 
 
 class RoomAgain(RedisStore):
@@ -63,7 +67,7 @@ async def test_it_passes_on_a_server_that_is_killed_and_one_without_memory(
     restarted: list[RunningRedis] = []
 
     def open_store(at: RunningRedis = own_server) -> RedisStore:
-        store = RoomAgain(at.url, lease_seconds=1.0)
+        store = RoomAgain(at.url, lease_seconds=LEASE_SECONDS)
         store.own_server = at
         return store
 
@@ -165,7 +169,7 @@ async def test_an_append_whose_connection_is_cut_is_there_once(
     cut: Cut, own_server: RunningRedis
 ) -> None:
     async with CuttingProxy(own_server.port).running() as proxy:
-        store = RedisStore(f"redis://127.0.0.1:{proxy.port}", lease_seconds=3.0)
+        store = RedisStore(f"redis://127.0.0.1:{proxy.port}", lease_seconds=LEASE_SECONDS)
         async with store.opened(owner="t", deliver=refuse):
             author = await Author.of(store, "a")
             await author.write(note(1))
@@ -181,11 +185,12 @@ async def test_an_append_whose_connection_is_cut_is_there_once(
 async def test_a_server_that_stays_away_leaves_the_outcome_unknown(
     own_server: RunningRedis,
 ) -> None:
-    store = RedisStore(own_server.url, lease_seconds=0.5)
+    store = RedisStore(own_server.url, lease_seconds=LEASE_SECONDS)
     async with store.opened(owner="t", deliver=refuse):
         author = await Author.of(store, "a")
         await author.write(note(1))
         own_server.kill()
+        store._server._patience_seconds = 0.5
 
         with pytest.raises(StoreFailed, match="did not answer") as caught:
             await author.write(note(2))
@@ -197,7 +202,7 @@ async def test_a_server_that_stays_away_leaves_the_outcome_unknown(
 async def test_a_server_that_comes_back_with_its_data_is_gone_on_with(
     own_server: RunningRedis,
 ) -> None:
-    store = RedisStore(own_server.url, lease_seconds=10.0)
+    store = RedisStore(own_server.url, lease_seconds=LEASE_SECONDS)
     async with store.opened(owner="t", deliver=refuse):
         author = await Author.of(store, "a")
         await author.write(note(1))
@@ -210,7 +215,7 @@ async def test_a_server_that_comes_back_with_its_data_is_gone_on_with(
 
 
 async def test_a_server_that_comes_back_empty_is_noticed(own_server: RunningRedis) -> None:
-    store = RedisStore(own_server.url, lease_seconds=5.0)
+    store = RedisStore(own_server.url, lease_seconds=LEASE_SECONDS)
     async with store.opened(owner="t", deliver=refuse):
         author = await Author.of(store, "a")
         await author.write(note(1))
@@ -234,7 +239,7 @@ async def test_a_server_that_comes_back_empty_is_noticed(own_server: RunningRedi
 
 @pytest.mark.parametrize("kind", ["s", "l"])
 async def test_keys_that_were_evicted_are_noticed(kind: str, own_server: RunningRedis) -> None:
-    store = RedisStore(own_server.url, lease_seconds=5.0)
+    store = RedisStore(own_server.url, lease_seconds=LEASE_SECONDS)
     async with store.opened(owner="t", deliver=refuse):
         author = await Author.of(store, "a")
         await author.write(*notes(1, 3))
@@ -249,19 +254,22 @@ async def test_keys_that_were_evicted_are_noticed(kind: str, own_server: Running
 
 
 async def test_a_session_expires_as_a_whole(own_server: RunningRedis) -> None:
-    store = RedisStore(own_server.url, lease_seconds=0.1, session_ttl_seconds=0.4)
+    store = RedisStore(own_server.url, lease_seconds=50.0, session_ttl_seconds=60.0)
     async with store.opened(owner="t", deliver=refuse):
         author = await Author.of(store, "a")
         await author.write(note(1, "run_submitted", "r", key="k"))
         await store.save_cursor("a", "c", 1)
         epoch = author.claim.epoch
-        with trio.fail_after(10):
+        assert int(own_server.say("PTTL", "moorage:c:a")[1:]) > 0
+        store._expires_ms = 50
+        await author.write(note(2))
+        with trio.fail_after(60):
             while await store.info("a") is not None:
                 await trio.lowlevel.checkpoint()
 
         assert [info async for info in store.sessions()] == []
         with pytest.raises(StaleOwner):
-            await author.write(note(2))
+            await author.write(note(3))
         claim = await store.claim("a")
         assert (claim.head_seq, claim.info) == (0, None)
         assert claim.epoch > epoch
@@ -287,12 +295,12 @@ async def test_messages_may_be_lost_and_news_comes_all_the_same(
     new_store: Callable[..., RedisStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch.Watch, "_take", lambda self, message: None)
-    store = new_store(lease_seconds=10.0)
+    store = new_store()
     async with store.opened(owner="t", deliver=refuse), store.reading() as reader:
         author = await Author.of(store, "a")
         await author.write(note(1))
 
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             async with trio.open_nursery() as nursery:
                 for waiting in (store, reader):
                     nursery.start_soon(partial(waiting.wait_news, "a", after=1))
