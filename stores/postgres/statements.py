@@ -161,9 +161,9 @@ CROSS JOIN LATERAL (
 TAKE = f"""
 UPDATE command SET taken_by = %(node)s, deliveries = deliveries + 1 WHERE id IN (
     SELECT c.id FROM command AS c LEFT JOIN session AS s ON s.id = c.session_id
-    WHERE c.answer IS NULL
+    WHERE c.answer IS NULL AND NOT c.id = ANY(%(under_way)s::text[])
         AND (
-            c.taken_by IS NULL OR (c.taken_by = %(node)s AND NOT c.id = ANY(%(under_way)s::text[]))
+            c.taken_by IS NULL OR c.taken_by = %(node)s
             OR (c.taken_by <> %(node)s AND NOT {LIVE.format(owner="c.taken_by")})
         )
         AND (
@@ -176,7 +176,8 @@ UPDATE command SET taken_by = %(node)s, deliveries = deliveries + 1 WHERE id IN 
 ) RETURNING id, place, session_id, kind, body, sender, deliveries
 """
 """Commands for sessions that are ours, or nobody's and ours to take, which nobody alive has taken;
-also those that we took without having learnt of it."""
+also those that we took without having learnt of it. One that we are giving back is not ours to take
+until that is over: it would count as delivered once more."""
 GIVE_BACK = "UPDATE command SET taken_by = NULL WHERE id = %s AND taken_by = %s AND answer IS NULL"
 ANSWER = (
     "UPDATE command SET answer = %b, answered_at = clock_timestamp() "
