@@ -23,7 +23,7 @@ RECORD_BYTES = 6 * 2**20
 async def test_an_append_that_does_not_fit_on_the_disk_left_nothing_and_may_be_tried_again(
     postgres: PostgresSchema,
 ) -> None:
-    async with opened(lambda: postgres.store(lease_seconds=30.0)) as store:
+    async with opened(postgres.store) as store:
         author = await Author.of(store, "a")
         await author.write(note(1))
         large = [

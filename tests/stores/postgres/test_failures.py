@@ -9,7 +9,7 @@ import pytest
 from moorage.runtime.errors import CorruptLog, MigrationRequired, StoreFailed
 from moorage.stores import PostgresStore
 from moorage.stores.conformance.scenario import Author, note, notes, numbers, opened, refuse
-from moorage.stores.postgres import store as store_module
+from moorage.stores.postgres import place as place_module
 from moorage.stores.postgres.failures import Kind, failure_of, kind_of
 from psycopg import errors
 
@@ -46,6 +46,12 @@ def test_damage_and_missing_tables_have_errors_of_their_own() -> None:
     assert "schema 's'" in str(missing)
 
 
+@pytest.fixture
+def slow_to_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that takes its time to say no is waited for."""
+    monkeypatch.setattr(place_module, "CONNECT_SECONDS_MIN", 60)
+
+
 async def fails_to_open(store: PostgresStore) -> StoreFailed:
     with pytest.raises(StoreFailed) as caught:
         async with store.opened(owner="me", deliver=refuse):
@@ -58,6 +64,7 @@ async def fails_to_open(store: PostgresStore) -> StoreFailed:
     return caught.value
 
 
+@pytest.mark.usefixtures("slow_to_answer")
 async def test_a_server_that_is_not_there(postgres: PostgresSchema) -> None:
     store = PostgresStore("host=127.0.0.1 port=1 user=x dbname=y", lease_seconds=0.5)
 
@@ -67,6 +74,7 @@ async def test_a_server_that_is_not_there(postgres: PostgresSchema) -> None:
     assert "refused" in str(error)
 
 
+@pytest.mark.usefixtures("slow_to_answer")
 async def test_a_wrong_password_is_told_without_it(postgres: PostgresSchema) -> None:
     dsn = psycopg.conninfo.make_conninfo(postgres.server.dsn, password="guessed wrong")
 
@@ -76,6 +84,7 @@ async def test_a_wrong_password_is_told_without_it(postgres: PostgresSchema) -> 
     assert "guessed wrong" not in str(error)
 
 
+@pytest.mark.usefixtures("slow_to_answer")
 async def test_a_database_that_is_not_there(postgres: PostgresSchema) -> None:
     dsn = psycopg.conninfo.make_conninfo(postgres.server.dsn, dbname="elsewhere")
 
@@ -121,38 +130,43 @@ async def test_a_server_that_becomes_read_only_refuses_writes_one_by_one(
 
 
 async def test_a_statement_that_takes_too_long_left_nothing(postgres: PostgresSchema) -> None:
-    async with opened(lambda: postgres.store(statement_timeout_seconds=0.3)) as store:
+    async with opened(postgres.store) as store:
         author = await Author.of(store, "a")
         await author.write(note(1))
+        writing = store._node.writes._connection
+        writing.execute("SET statement_timeout = 300")
         with postgres.connect() as other, other.transaction():
             other.execute("SELECT FROM session FOR UPDATE")
 
             with pytest.raises(StoreFailed, match="statement_timeout_seconds") as caught:
                 await author.write(note(2))
             assert (caught.value.written, caught.value.poisoned) == (False, False)
+        writing.execute("RESET statement_timeout")
         await author.write(note(2))
 
         assert await numbers(store, "a") == [(1, 1), (2, 2)]
 
 
 async def test_no_connection_in_time_is_a_failure_that_may_be_tried_again(
-    postgres: PostgresSchema, monkeypatch: pytest.MonkeyPatch
+    postgres: PostgresSchema,
 ) -> None:
-    monkeypatch.setattr(store_module, "CONNECT_SECONDS_MAX", 0.6)
-    async with opened(lambda: postgres.store(lease_seconds=0.6, connections_max=1)) as store:
+    async with opened(lambda: postgres.store(connections_max=1)) as store:
         author = await Author.of(store, "a")
         await author.write(note(1))
         pool = store._pool._pool
         taken = pool.getconn()
+        patience, pool.timeout = pool.timeout, 0.6
 
         with pytest.raises(StoreFailed, match=r"PoolTimeout.*no connection was free") as caught:
             await store.info("a")
         pool.putconn(taken)
+        pool.timeout = patience
 
         assert caught.value.written is False
         assert await numbers(store, "a") == [(1, 1)]
 
 
+@pytest.mark.usefixtures("slow_to_answer")
 async def test_a_server_that_takes_no_more_connections(postgres: PostgresSchema) -> None:
     role = f"{postgres.name}_few"
     postgres.do(f"CREATE ROLE {role} LOGIN SUPERUSER PASSWORD 'x' CONNECTION LIMIT 1")
@@ -167,6 +181,7 @@ async def test_a_server_that_takes_no_more_connections(postgres: PostgresSchema)
     assert "too many connections" in str(error)
 
 
+@pytest.mark.usefixtures("slow_to_answer")
 async def test_a_user_without_rights_is_told_what_is_missing(postgres: PostgresSchema) -> None:
     role = f"{postgres.name}_poor"
     postgres.do(

@@ -11,12 +11,14 @@ from moorage.runtime.errors import StoreFailed
 from moorage.stores import PostgresStore
 from moorage.stores.conformance.scenario import Author, note, notes, numbers, opened, refuse
 
+from tests.postgres_server import LEASE_SECONDS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.postgres_server import PostgresSchema, PostgresServer
 
-PROMOTION_SECONDS_MAX = 30
+PROMOTION_SECONDS_MAX = 60
 
 
 @pytest.fixture
@@ -42,7 +44,7 @@ async def test_a_standby_is_read_and_not_written_to_until_it_is_promoted(
     postgres: PostgresSchema, standby: PostgresServer
 ) -> None:
     def on(dsn: str) -> PostgresStore:
-        return PostgresStore(dsn, schema=postgres.name, lease_seconds=5.0)
+        return PostgresStore(dsn, schema=postgres.name, lease_seconds=LEASE_SECONDS)
 
     async with opened(lambda: on(with_hosts(standby, postgres.server))) as store:
         # it asked the standby first, and went on to the one that takes writes
@@ -53,7 +55,7 @@ async def test_a_standby_is_read_and_not_written_to_until_it_is_promoted(
             pass
     assert caught.value.written is False
     async with on(standby.dsn).reading() as reader:
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             while await reader.info("a") is None:
                 await trio.sleep(0.02)
         assert await numbers(reader, "a") == [(1, 1), (2, 2), (3, 3)]

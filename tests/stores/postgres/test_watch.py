@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 import trio.testing
-from moorage.stores.conformance.scenario import NEWS_SECONDS_MAX, Author, note, opened
+from moorage.stores.conformance.scenario import NEWS_SECONDS_MAX, Author, note, opened, stopwatch
 from moorage.stores.postgres import telling as telling_module
 from moorage.stores.postgres import watch as watch_module
 
@@ -19,12 +19,9 @@ if TYPE_CHECKING:
 
     from tests.postgres_server import PostgresSchema
 
-MARGIN_SECONDS = 1.0
-"""What a machine under load may add."""
-
 
 async def until_listening(store: PostgresStore, listening: bool = True) -> None:
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         while store.statistics().listening != listening:
             await trio.sleep(0.01)
 
@@ -38,13 +35,15 @@ async def follow(reader: StoreReader, session_id: str, head_seq: int) -> None:
 
 
 async def seconds_until_news(reader: StoreReader, author: Author) -> float:
-    """How long after a write somebody who waits has it."""
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(follow, reader, author.claim.session_id, author.head_seq + 1)
-        await trio.testing.wait_all_tasks_blocked(0.05)
-        await author.write(note(author.head_seq + 1))
-        begin = trio.current_time()
-    return trio.current_time() - begin
+    """How long after a write somebody who waits has it, while the database answered."""
+    async with stopwatch(author.store) as watch:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(follow, reader, author.claim.session_id, author.head_seq + 1)
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            await author.write(note(author.head_seq + 1))
+            watch.start("news")
+        return watch.late("news")
+    raise AssertionError("a nursery swallowed an exception")
 
 
 async def test_news_comes_without_any_notification(
@@ -62,7 +61,7 @@ async def test_news_comes_without_any_notification(
             )
         await until_listening(second, False)
 
-        assert await seconds_until_news(second, author) < NEWS_SECONDS_MAX + MARGIN_SECONDS
+        assert await seconds_until_news(second, author) <= NEWS_SECONDS_MAX
 
 
 async def test_a_listener_that_lost_its_connection_listens_again(postgres: PostgresSchema) -> None:
@@ -81,7 +80,7 @@ async def test_a_listener_that_lost_its_connection_listens_again(postgres: Postg
         await until_listening(second)
         before = second.statistics().notifications
 
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             while second.statistics().notifications == before:
                 await seconds_until_news(second, author)
 
@@ -95,7 +94,7 @@ async def test_a_notice_of_too_many_sessions_is_a_hint_to_look(
         await author.write(note(1))
         await until_listening(second)
 
-        assert await seconds_until_news(second, author) < NEWS_SECONDS_MAX + MARGIN_SECONDS
+        assert await seconds_until_news(second, author) <= NEWS_SECONDS_MAX
 
 
 async def test_the_end_of_a_run_and_a_delete_are_told(postgres: PostgresSchema) -> None:
@@ -114,7 +113,7 @@ async def test_the_end_of_a_run_and_a_delete_are_told(postgres: PostgresSchema) 
             while await reader.info("a") is not None:
                 await reader.wait_news("a", after=99)
 
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(wait_for_end)
                 await trio.testing.wait_all_tasks_blocked(0.05)
@@ -144,7 +143,7 @@ async def test_the_end_of_a_run_is_told_by_notification(
 
         # the session is known to the listener from the second time on
         for number in (1, 2, 3):
-            with trio.fail_after(20):
+            with trio.fail_after(60):
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(wait_for_end, f"r{number}")
                     await trio.testing.wait_all_tasks_blocked(0.05)
@@ -190,7 +189,7 @@ async def test_what_was_written_before_the_question_came_is_told(
         monkeypatch.setattr(slow, "look", look_and_miss)
         monkeypatch.setattr(second, "_reads", slow)
 
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             await follow(second, "a", 2)
 
 
@@ -204,7 +203,7 @@ async def test_who_waits_for_a_session_of_ours_is_woken_when_it_becomes_anothers
         await until_listening(first)
         await until_listening(second)
 
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(follow, first, "a", 2)
                 await trio.testing.wait_all_tasks_blocked(0.05)
@@ -225,10 +224,10 @@ async def test_words_of_strangers_on_the_channel_are_passed_over(postgres: Postg
                 values = (second._place.channel, words)
                 connection.execute("SELECT pg_notify(%s, %s)", values)
 
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             while second.statistics().notifications < before + 5:
                 await trio.sleep(0.01)
-        assert await seconds_until_news(second, author) < NEWS_SECONDS_MAX + MARGIN_SECONDS
+        assert await seconds_until_news(second, author) <= NEWS_SECONDS_MAX
 
 
 async def test_what_is_untold_when_a_node_leaves_is_told_on_its_way_out(
@@ -236,7 +235,7 @@ async def test_what_is_untold_when_a_node_leaves_is_told_on_its_way_out(
 ) -> None:
     monkeypatch.setattr(watch_module, "POLL_SECONDS", 1_000)
     async with opened(postgres.store) as second, trio.open_nursery() as nursery:
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             async with opened(postgres.store) as first:
                 author = await Author.of(first, "a")
                 await author.write(note(1))
