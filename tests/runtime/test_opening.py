@@ -45,7 +45,7 @@ async def test_leaving_leaves_no_task_and_no_thread(autojump_clock, sleeper):
         assert len(tasks_alive()) > len(tasks) + 5
 
     assert tasks_alive() == tasks
-    assert set(threading.enumerate()) == threads
+    assert set(threading.enumerate()) <= threads  # idle ones of earlier tests end by themselves
     assert sleeper.running == 0
 
 
