@@ -38,7 +38,7 @@ class Ledger:
         self.gate.release(batches)
 
     def execute(self, batch: list[Job]) -> StoreFailed | None:
-        assert self.gate.acquire(timeout=30)
+        assert self.gate.acquire(timeout=60)
         self.batches.append([job.work for job in batch])
         if self.failures:
             failure = self.failures.pop(0)
@@ -77,7 +77,7 @@ async def running(ledger: Ledger, at_once_jobs: int | None = None) -> AsyncGener
 
 async def begun(commits: GroupCommit) -> None:
     """Return when the thread has what was put."""
-    with trio.fail_after(30):
+    with trio.fail_after(60):
         await trio.testing.wait_all_tasks_blocked()
         while commits.pending:
             await trio.lowlevel.checkpoint()
@@ -215,7 +215,7 @@ async def test_a_defect_ends_in_an_answer(where: str) -> None:
 
     async with running(ledger) as commits:
         (first,) = await do_all(commits, ["first"])
-        with trio.fail_after(30):
+        with trio.fail_after(60):
             while not ledger.poisons:
                 await trio.lowlevel.checkpoint()
         (second,) = await do_all(commits, ["second"])

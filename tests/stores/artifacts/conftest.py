@@ -81,7 +81,7 @@ def new_bucket(s3_url: str) -> Callable[[], str]:
     def make() -> str:
         name = f"moorage-{os.getpid()}-{next(_numbers)}"
         request = urllib.request.Request(f"{s3_url}/{name}", method="PUT")
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             assert answer.status == 200
         return name
 
@@ -100,7 +100,7 @@ def s3(s3_url: str, new_bucket: Callable[[], str]) -> Callable[..., S3Artifacts]
             "region": "us-east-1",
             "access_key_id": os.environ.get("AWS_ACCESS_KEY_ID", "test"),
             "secret_access_key": os.environ.get("AWS_SECRET_ACCESS_KEY", "test"),
-            "timeout_seconds": 20.0,
+            "timeout_seconds": 60.0,
         }
         settings.update(changes)
         return S3Artifacts(bucket or new_bucket(), **settings)  # type: ignore[arg-type]

@@ -66,7 +66,7 @@ class FaultyFront:
             nursery.cancel_scope.cancel()
 
     async def _serve(self, client: trio.SocketStream) -> None:
-        with trio.move_on_after(30):
+        with trio.move_on_after(60):
             with suppress(trio.BrokenResourceError, OSError):
                 await self._answer(client)
         await trio.aclose_forcefully(client)

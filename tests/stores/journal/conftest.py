@@ -90,7 +90,7 @@ class Scribe:
 
     async def rotated(self, store: JournalStore, times: int) -> None:
         """Wait for a rotation that is due: it happens beside the commits, in threads."""
-        with trio.fail_after(30):
+        with trio.fail_after(60):
             while store.statistics().rotations < times:
                 await trio.lowlevel.checkpoint()
 

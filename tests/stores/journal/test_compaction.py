@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import errno
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,8 @@ from moorage.stores.journal.compaction import plan
 from moorage.stores.journal.manifest import Layout, load_manifest
 from moorage.stores.journal.opening import remove_orphans
 from moorage.stores.simulated_disk import SimulatedDisk, SimulatedFile
+
+from tests.stores.journal.open_files import open_files
 
 if TYPE_CHECKING:
     from moorage.stores.simulated_disk import Operation
@@ -106,7 +107,7 @@ async def test_compaction_happens_by_itself_when_much_is_dead(
             scribe.logs[session_id].oldest = scribe.logs[session_id].head
         full = log_bytes(disk)
         await scribe.append(store, "session-0", count=4)
-        with trio.fail_after(30):
+        with trio.fail_after(60):
             while not store.statistics().compactions or log_bytes(disk) > 0.5 * full:
                 await trio.sleep(0.001)  # it works in a thread, and tells nobody when it is done
         await scribe.check(store)
@@ -187,7 +188,7 @@ async def test_what_recovery_still_has_to_replay_is_not_compacted(
             await store.compact()  # the active segment has ended and is still to be replayed
         scribe.claims["a"] = await store.claim("a")
         await trim(store, scribe, "a", 201)
-        with trio.fail_after(30):
+        with trio.fail_after(60):
             while not store.statistics().compactions:
                 await trio.sleep(0.001)  # it works in a thread, and tells nobody when it is done
         killed = disk.crashed(lambda _: 0)
@@ -208,7 +209,7 @@ async def test_what_was_dead_at_a_restart_is_found_by_itself(
     monkeypatch.setattr("moorage.stores.journal.compaction.INTERVAL_SECONDS", 0.0)
 
     async with open_store(JournalStore(ROOT, disk=disk, segment_bytes=4096)) as store:
-        with trio.fail_after(30):
+        with trio.fail_after(60):
             while log_bytes(disk) > 0.5 * full:
                 await trio.sleep(0.001)
         await scribe.check(store)
@@ -220,7 +221,7 @@ async def test_superseded_snapshots_are_found_by_themselves(
     monkeypatch.setattr("moorage.stores.journal.compaction.INTERVAL_SECONDS", 0.0)
     async with open_store(JournalStore(ROOT, disk=disk, segment_bytes=4096)) as store:
         await scribe.append(store, "a", count=1)
-        with trio.fail_after(30):
+        with trio.fail_after(60):
             while store.statistics().compactions < 2:
                 await store.save_snapshot(scribe.claims["a"], Snapshot(1, b"s" * 2_000))
         last = Snapshot(1, b"the last")
@@ -269,9 +270,3 @@ async def test_the_space_of_what_was_rewritten_is_free_while_the_journal_is_open
         assert targets
         assert not [target for target in targets if target.endswith("(deleted)")]
         await scribe.check(store)
-
-
-def open_files(directory: Path) -> list[str]:
-    descriptors = Path("/proc/self/fd").iterdir()
-    targets = [os.readlink(path) for path in descriptors if path.is_symlink()]
-    return [target for target in targets if target.startswith(str(directory))]

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from moorage.stores.journal.disk import Locked, OsDisk, SyncFailed, creating, remove
 
+from tests.stores.journal.open_files import open_files
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -98,13 +100,12 @@ def test_a_failed_sync_is_told_apart(file: OsFile, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_closed_file_stays_closed_and_the_last_reference_closes_it(tmp_path: Path) -> None:
-    before = len(os.listdir("/proc/self/fd"))
     file = OsDisk().create(tmp_path / "a")
     file.close()
     file.close()
     OsDisk().create(tmp_path / "b")
 
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_files(tmp_path) == []
 
 
 def test_a_lock_excludes_others_until_it_is_released(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import resource
 from array import array
 from typing import TYPE_CHECKING
@@ -13,6 +12,8 @@ from moorage.stores.journal.files import Files
 from moorage.stores.journal.manifest import Layout, Segment
 from moorage.stores.journal.sealed import SealedIndex
 from moorage.stores.journal.sealing import SealedWriter, SessionBlocks
+
+from tests.stores.journal.open_files import open_files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -164,16 +165,16 @@ def test_a_damaged_side_file_is_named(files: Files) -> None:
 
 
 def test_a_file_that_is_named_no_more_is_closed_with_its_last_user(files: Files) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(open_files(files.layout.root))
     first, second = files.log(1), files.log(2)
     files.index(segment(1, 100))
 
     files.retain([segment(2, 200)])
 
-    assert len(os.listdir("/proc/self/fd")) == before + 2
+    assert len(open_files(files.layout.root)) == before + 2
     assert first.read(100, 0) == b"log 1"
     del first
-    assert len(os.listdir("/proc/self/fd")) == before + 1
+    assert len(open_files(files.layout.root)) == before + 1
     assert files.log(2) is second
 
 
@@ -181,21 +182,21 @@ def test_a_file_that_is_named_no_more_can_be_read_and_is_not_kept(
     files: Files, disk: CountingDisk
 ) -> None:
     files.retain([segment(2, 200)])
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(open_files(files.layout.root))
 
     assert files.log(1).read(100, 0) == b"log 1"
     assert files.index(segment(1, 100)).end == 100
 
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(open_files(files.layout.root)) == before
 
 
 def test_a_longer_side_file_takes_the_place_of_the_one_before(files: Files) -> None:
     write_index(OsDisk(), files.layout, 1, 150)
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(open_files(files.layout.root))
     files.index(segment(1, 100))
     longer = files.index(segment(1, 150))
 
     files.retain([segment(1, 150)])
 
-    assert len(os.listdir("/proc/self/fd")) == before + 1
+    assert len(open_files(files.layout.root)) == before + 1
     assert files.index(segment(1, 150)) is longer

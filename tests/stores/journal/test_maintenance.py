@@ -86,7 +86,7 @@ async def test_a_kill_while_a_segment_is_sealed_replays_two_and_seals_again(
         page = await store.read("a", limit=10_000)
         assert [event.seq for event in page.events] == list(range(1, page.head_seq + 1))
         assert page.head_seq >= acknowledged - 4
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             while store.statistics().rotations < 1:
                 await trio.sleep(0.001)
         page = await store.read("a", limit=10_000)
@@ -159,7 +159,7 @@ class HoldingDisk(SimulatedDisk):
     def create(self, path: Path) -> SimulatedFile:
         if path == self._held:
             self.entered.set()
-            assert self.hold.wait(10)
+            assert self.hold.wait(60)
         return super().create(path)
 
 

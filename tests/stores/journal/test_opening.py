@@ -116,7 +116,7 @@ async def test_a_second_process_is_refused_by_name_and_may_read(
         assert f"the child (process {child.pid} on " in caught.value.holder
         async with JournalStore(tmp_path).reading() as reader:
             first = (await reader.read("a")).head_seq
-            with trio.fail_after(10):
+            with trio.fail_after(60):
                 await reader.wait_news("a", after=first)
             assert (await reader.read("a")).head_seq > first
     finally:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +8,8 @@ import trio
 from moorage.runtime.errors import CorruptLog, StoreFailed, UnknownSession
 from moorage.stores.journal import Durability, JournalStore
 from moorage.stores.simulated_disk import SimulatedDisk
+
+from tests.stores.journal.open_files import open_files
 
 if TYPE_CHECKING:
     from moorage.stores.simulated_disk import Operation
@@ -134,7 +135,7 @@ async def test_news_of_appends_ends_and_deletes_reach_a_reader(
         store.reading() as reader,
     ):
         await scribe.append(store, "a", count=1)
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(lambda: reader.wait_news("a", after=1))
                 await trio.testing.wait_all_tasks_blocked()
@@ -217,13 +218,7 @@ async def test_an_idle_reader_does_not_keep_what_was_compacted_away(
 
         await store.compact()
 
-        with trio.fail_after(30):
+        with trio.fail_after(60):
             while any(target.endswith("(deleted)") for target in open_files(tmp_path)):
                 await trio.sleep(0.01)
         await scribe.check(reader)
-
-
-def open_files(directory: Path) -> list[str]:
-    descriptors = Path("/proc/self/fd").iterdir()
-    targets = [os.readlink(path) for path in descriptors if path.is_symlink()]
-    return [target for target in targets if target.startswith(str(directory))]

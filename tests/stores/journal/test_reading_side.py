@@ -111,7 +111,7 @@ async def test_what_was_acknowledged_is_in_the_next_answer(
 async def test_a_wait_for_what_is_there_already_returns_at_once(
     store: JournalStore, open_store: Any, new_info: Any, beside: bool
 ) -> None:
-    with trio.fail_after(5):
+    with trio.fail_after(60):
         async with open_store(store), reader_of(store, beside=beside) as reader:
             await reader.wait_news("never existed", after=0)
             claim = await store.claim("a")
@@ -133,7 +133,7 @@ async def test_a_wait_ends_with_the_next_event_or_with_that_of_its_run(
         await store.wait_news("a", after=1, run_id=run_id)
         woken.set()
 
-    with trio.fail_after(5):
+    with trio.fail_after(60):
         async with open_store(store), trio.open_nursery() as nursery:
             claim = await store.claim("a")
             await append(store, claim, 1, "run_submitted", "R", new_info("a"))

@@ -78,7 +78,7 @@ async def test_damage_is_met_by_who_waits_and_who_reads(
         assert await numbers(reader, "a") == [(1, 1)]
 
         async def wait() -> None:
-            with trio.fail_after(20):
+            with trio.fail_after(60):
                 await reader.wait_news("a", after=1)
 
         async with trio.open_nursery() as nursery:
