@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -13,10 +15,12 @@ from moorage.stores.broken.flaws import Reading
 from moorage.stores.conformance import Nonconformance
 from moorage.stores.conformance.scenario import (
     HINTS_MAX,
+    NEWS_SECONDS_MAX,
     Author,
     Content,
     Follower,
     check,
+    comes_soon,
     note,
     notes,
     numbers,
@@ -24,9 +28,12 @@ from moorage.stores.conformance.scenario import (
     read_all,
     require_equal,
     require_refused,
+    stopwatch,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
     from moorage.runtime.ports import Page
     from moorage.stores.conformance import OpenStore
     from moorage.stores.faults import Fault
@@ -147,3 +154,41 @@ async def test_a_content_opens_like_the_store_it_is_about_and_offers_what_it_was
     assert (plain.after_crash, plain.fail_next) == (None, None)
     assert rich.after_crash is not None
     assert rich.after_crash() is MemoryStore
+
+
+class StandsStill(MemoryStore):
+    """Every other question takes a minute: its machine has other things to do."""
+
+    asked = 0
+
+    async def info(self, session_id: str) -> Any:
+        type(self).asked += 1
+        if self.asked % 2:
+            await trio.sleep(60)
+        return await super().info(session_id)
+
+    @contextlib.asynccontextmanager
+    async def reading(self) -> AsyncGenerator[Any]:
+        yield self
+
+
+async def test_news_are_late_by_the_time_in_which_the_store_answered(
+    autojump_clock: MockClock,
+) -> None:
+    for kind, seconds in ((MemoryStore, 1.05), (StandsStill, 5 * 60 + 1.05)):
+        async with opened(kind) as store, stopwatch(store) as watch:
+            watch.start("news")
+            await trio.sleep(seconds)
+
+            assert watch.late("news") == pytest.approx(1.0)
+            assert watch.late("what is seen before it is known to be there") == 0
+            watch.check("news")
+            await watch.until_late("news")
+            with pytest.raises(Nonconformance, match=r"returned 2\.1 seconds after the news"):
+                watch.check("news")
+
+
+async def test_what_comes_soon_is_told_from_what_comes_late(autojump_clock: MockClock) -> None:
+    async with opened(MemoryStore) as store:
+        assert await comes_soon(store, partial(trio.sleep, NEWS_SECONDS_MAX - 0.2))
+        assert not await comes_soon(store, partial(trio.sleep, NEWS_SECONDS_MAX + 0.3))

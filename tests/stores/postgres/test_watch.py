@@ -150,7 +150,11 @@ async def test_the_end_of_a_run_is_told_by_notification(
                     await author.write(note(3 + number, "run_completed", f"r{number}"))
 
 
-async def test_nobody_is_told_of_sessions_that_nobody_waits_for(postgres: PostgresSchema) -> None:
+async def test_nobody_is_told_of_sessions_that_nobody_waits_for(
+    postgres: PostgresSchema, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ASK_SECONDS", "WANTED_SECONDS"):
+        monkeypatch.setattr(telling_module, name, 1_000)  # who is slow does not ask again
     async with opened(postgres.store) as first, opened(postgres.store) as second:
         author, other = await Author.of(first, "a"), await Author.of(first, "b")
         await until_listening(first)
