@@ -142,6 +142,9 @@ class TrioThread(Generic[Opened]):
                 self._token.run_sync_soon(self._take)
             except trio.RunFinishedError:
                 self._refuse_all()
+            except BaseException:  # Ctrl-C, before trio was told: the next who asks has to tell it
+                self._awake = False
+                raise
 
     def _refuse_all(self) -> None:
         while self._inbox:

@@ -153,15 +153,16 @@ def in_trio_thread(
             thread.ended.exception()
             thread.join()
         raise
-    thread.leave()
-    if not thread.can_be_waited_for:
-        return
     try:
-        thread.ended.exception()
-    except KeyboardInterrupt:
-        if not thread.ended.done():
+        thread.leave()
+        if thread.can_be_waited_for:
+            thread.ended.exception()
+    except KeyboardInterrupt:  # at whatever step of it: trio may drain before this returns
+        if thread.can_be_waited_for and not thread.ended.done():
             _interrupt_drain(thread, native)
         raise
+    if not thread.can_be_waited_for:
+        return
     thread.join()
     thread.ended.result()
 
@@ -172,6 +173,8 @@ def _interrupt_drain(thread: TrioThread[Any], native: Any) -> None:
     async def drain_now() -> None:
         await native.drain(timeout_seconds=0)
 
+    thread.leave()  # it may not have been told yet
     if isinstance(native, runtime.Supervisor):
         thread.start_soon(drain_now)
     thread.ended.exception()
+    thread.join()

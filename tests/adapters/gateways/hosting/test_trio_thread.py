@@ -8,7 +8,7 @@ from moorage.adapters.gateways.hosting.calls import Call
 from moorage.adapters.gateways.hosting.trio_thread import TrioThread
 from moorage.runtime import AdmissionClosed
 
-SECONDS_MAX = 30
+SECONDS_MAX = 60
 
 
 def opening(steps, *, fails=None, fails_leaving=None):
@@ -133,6 +133,26 @@ def test_calls_all_begin_once():
     thread.ended.result(SECONDS_MAX)
 
     assert sorted(begun) == numbers
+
+
+def test_who_is_interrupted_before_trio_was_told_leaves_that_to_the_next():
+    thread = TrioThread(opening([]))
+    thread.start()
+    thread.opened.result(SECONDS_MAX)
+    answer(thread, trio.lowlevel.checkpoint)  # from here on trio sleeps
+    token = thread._token
+
+    class Interrupted:
+        def run_sync_soon(self, function):
+            raise KeyboardInterrupt
+
+    thread._token = Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        thread.run_soon(lambda: None)
+    thread._token = token
+    thread.leave()
+
+    assert thread.ended.exception(SECONDS_MAX) is None
 
 
 def test_one_wake_up_takes_everything_that_has_come():

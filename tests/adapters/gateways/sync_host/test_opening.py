@@ -6,6 +6,7 @@ import threading
 import pytest
 import trio
 from moorage.adapters.gateways import sync_host
+from moorage.adapters.gateways.hosting.trio_thread import TrioThread
 from moorage.runtime import (
     AdmissionClosed,
     InvalidArgument,
@@ -114,7 +115,14 @@ def test_calls_that_are_pending_when_it_leaves_are_answered():
     with opened(endless, limits=SupervisorLimits(drain_seconds=0)) as (_, session):
         run = session.submit("hello")
         event_of(session, "message_streamed")
-        waiting = in_thread(run.wait)
+        begun = threading.Event()
+
+        async def wait():  # as run.wait does, but it tells when it is pending
+            begun.set()
+            return await run._native.wait()
+
+        waiting = in_thread(run._portal.call, wait)
+        assert begun.wait(SECONDS_MAX)
 
     assert waiting().state is RunState.INTERRUPTED
 
@@ -170,6 +178,29 @@ def test_ctrl_c_during_the_drain_ends_the_drain():
     with pytest.raises(KeyboardInterrupt), opened(agent, store, limits=limits) as (_, session):
         run = session.submit("hello")
         event_of(session, "message_streamed")
+
+    with opened(endless, store) as (_, session):
+        assert session.wait(run.id).state is RunState.INTERRUPTED
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["trio was told", "trio was not told"])
+@leaves_no_thread
+def test_ctrl_c_at_the_very_beginning_of_the_drain_ends_it_too(monkeypatch, told):
+    store, left = MemoryStore(), []
+    leave = TrioThread.leave
+
+    def interrupted(thread, **named):
+        left.append(thread)
+        if told or len(left) > 1:
+            leave(thread, **named)
+        if len(left) == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    limits = SupervisorLimits(drain_seconds=3_600)
+    with pytest.raises(KeyboardInterrupt), opened(endless, store, limits=limits) as (_, session):
+        run = session.submit("hello")
+        event_of(session, "message_streamed")
+        monkeypatch.setattr(TrioThread, "leave", interrupted)
 
     with opened(endless, store) as (_, session):
         assert session.wait(run.id).state is RunState.INTERRUPTED
