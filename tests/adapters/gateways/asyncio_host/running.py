@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from moorage.adapters.gateways import asyncio_host
 from moorage.stores import MemoryStore
 
-SECONDS_MAX = 30
+SECONDS_MAX = 60
 """After which a test that waits for something has failed."""
 
 

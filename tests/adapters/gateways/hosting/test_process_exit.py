@@ -3,7 +3,6 @@
 import subprocess
 import sys
 import textwrap
-import time
 
 import pytest
 from moorage.adapters.gateways import sync_host
@@ -11,12 +10,16 @@ from moorage.adapters.gateways.hosting import process_exit
 from moorage.runtime import RunState
 from moorage.stores import JournalStore, MemoryStore
 
-SECONDS_MAX = 60
+SECONDS_MAX = 120
 
 BEGIN = """
     import asyncio, os, sys, threading
     from moorage.adapters.gateways import asyncio_host, sync_host
+    from moorage.adapters.gateways.hosting import process_exit
     from moorage.stores import JournalStore
+
+    # who waited for a deadline would be killed long before this one
+    process_exit.leave_all.__defaults__ = (3_600,)
 
     @sync_host.sync_agent
     def endless(request, context):
@@ -39,8 +42,7 @@ BEGIN = """
 
 
 def run(program, path, *, code=0):
-    """Run a program to its end; returns how many seconds that took, and what it printed."""
-    begun = time.monotonic()
+    """Run a program to its end; returns what it printed."""
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(BEGIN) + textwrap.dedent(program), str(path)],
         capture_output=True,
@@ -49,7 +51,7 @@ def run(program, path, *, code=0):
         check=False,
     )
     assert done.returncode == code, done.stdout + done.stderr
-    return time.monotonic() - begun, done.stdout + done.stderr
+    return done.stdout + done.stderr
 
 
 def state_afterwards(path):
@@ -73,10 +75,10 @@ def events_of(path):
     ids=["the end of the program", "an exception"],
 )
 def test_an_exit_without_leaving_interrupts_what_runs_and_takes_no_time(program, code, tmp_path):
-    seconds, _ = run(program, tmp_path, code=code)
+    printed = run(program, tmp_path, code=code)
 
     assert "run_interrupted" in events_of(tmp_path)  # the program itself has recorded it
-    assert seconds < SECONDS_MAX / 2
+    assert "supervisor_did_not_end" not in printed
 
 
 def test_an_exit_from_asyncio_without_leaving_interrupts_what_runs(tmp_path):
@@ -100,11 +102,10 @@ def test_an_exit_from_asyncio_without_leaving_interrupts_what_runs(tmp_path):
 
 def test_an_agent_that_does_not_end_holds_the_exit_up_for_a_bounded_time_only(tmp_path):
     program = """
-    from moorage.adapters.gateways.hosting import process_exit
     process_exit.leave_all.__defaults__ = (0.2,)
     kept = begin(deaf)
     """
-    _, printed = run(program, tmp_path)
+    printed = run(program, tmp_path)
 
     assert "supervisor_did_not_end" in printed
     assert state_afterwards(tmp_path) is RunState.INTERRUPTED

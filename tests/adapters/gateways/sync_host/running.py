@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from moorage.adapters.gateways import sync_host
 from moorage.stores import MemoryStore
 
-SECONDS_MAX = 30
+SECONDS_MAX = 60
 
 
 @sync_host.sync_agent
