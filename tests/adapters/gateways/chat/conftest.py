@@ -32,8 +32,45 @@ if TYPE_CHECKING:
     from moorage.runtime import Session
 
 REPOSITORY = Path(__file__).parents[4]
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 120.0
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
+_END = "<the end>"
+
+PATIENT = """
+from moorage.adapters.gateways.__main__ import main
+from moorage.adapters.gateways.chat import conversing, keyboard, situation
+
+situation.INTERRUPT_SECONDS = conversing.LOG_SECONDS = 3_600.0
+keyboard.EDITOR_SECONDS_MAX = 10.0
+main()
+"""
+"""The command line on a machine that may be as slow as it likes: what is pressed twice is pressed
+soon after, and what is left to write is written."""
+
+PACED = """
+from moorage.adapters.gateways import offline_agent
+
+offline_agent.SLOW_WORD_SECONDS = 0.05
+offline = offline_agent.offline_agent()
+
+class Paced:
+    def __init__(self, context):
+        self._context, self._begun = context, False
+
+    def __getattr__(self, name):
+        return getattr(self._context, name)
+
+    async def emit(self, type, data, **named):
+        await self._context.emit(type, data, **named)
+        if type == "message_streamed" and not self._begun:
+            self._begun = True
+            await self._context.wait_steer()
+
+async def agent(request, context):
+    slow = "slow" in str(request.input)
+    return await offline(request, Paced(context) if slow else context)
+"""
+"""The scripted agent, where ``slow`` says its first word and goes on when it is steered."""
 
 
 class Terminal:
@@ -99,10 +136,11 @@ class Terminal:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while self.process.poll() is None and time.monotonic() < deadline:
             self._read(min(deadline, time.monotonic() + 0.05))
-        while self._read(time.monotonic() + 0.05):
-            pass
-        assert code == self.process.wait(timeout=1), self.seen
-        return self.seen[from_here:]
+        assert code == self.process.poll(), self.seen
+        os.write(self._slave, _END.encode())  # it arrives behind all that the process has written
+        while _END not in self.seen:
+            assert self._read(deadline), self.seen
+        return self.seen[from_here:].removesuffix(_END)
 
     def is_as_it_was(self) -> bool:
         """Whether the terminal is in the mode that it had before the process."""
@@ -123,10 +161,10 @@ class Chats:
         self.directory = directory
         self.terminals: list[Terminal] = []
         self.where = ["--data", str(directory / "data")]
+        (directory / "paced.py").write_text(PACED)
 
     def command(self, *arguments: str) -> list[str]:
-        program = [sys.executable, "-m", "moorage.adapters.gateways"]
-        return [*program, "chat", *self.where, *arguments]
+        return [sys.executable, "-c", PATIENT, "chat", *self.where, *arguments]
 
     def __call__(self, *arguments: str, **environment: str) -> Terminal:
         terminal = Terminal(self.command(*arguments), cwd=self.directory, environment=environment)
@@ -249,6 +287,7 @@ def talking(
             )
             talk = Talk(conversation, person)
             monkeypatch.setattr(conversing, "write_soon", talk.write)
+            monkeypatch.setattr(conversing, "LOG_SECONDS", PATIENCE_SECONDS)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(conversation.hold, first)
                 yield talk

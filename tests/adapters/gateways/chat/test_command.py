@@ -5,10 +5,12 @@ import signal
 
 import pytest
 
+from tests.adapters.gateways.chat.conftest import PATIENCE_SECONDS, PATIENT
+
 
 def test_a_conversation_in_a_terminal(chats):
     """Text streams, thinking is dim, an approval is answered, a run is steered and cancelled."""
-    terminal = chats("--agent", "scripted", "--data", str(chats.directory / "data"))
+    terminal = chats("--agent", "paced:agent", "--data", str(chats.directory / "data"))
     terminal.expect(f"in {chats.directory / 'data'}; /help says what can be done")
 
     terminal.enter("think of it")
@@ -40,18 +42,19 @@ def test_a_conversation_in_a_terminal(chats):
 
 
 def test_streamed_text_comes_as_it_is_said(chats):
-    terminal = chats("--agent", "scripted", "slow word")
+    terminal = chats("--agent", "paced:agent", "slow word")
 
     terminal.expect("You ")
     before = terminal.seen
+    terminal.type("go on\n")
     terminal.expect("said: ")
-    terminal.expect("slow word\n(")
+    terminal.expect("slow word\nAnd on the way: go on\n(")
 
     assert "said" not in before
 
 
 def test_the_latest_session_of_the_directory_goes_on_after_a_kill(chats):
-    terminal = chats("--agent", "scripted")
+    terminal = chats("--agent", "paced:agent")
     terminal.enter("please approve it")
     terminal.expect("y, n, or why not: ")
     terminal.process.send_signal(signal.SIGKILL)
@@ -128,8 +131,8 @@ def test_ctrl_c_at_the_prompt_drops_the_line_and_twice_leaves(chats):
 
 
 def test_ctrl_c_twice_leaves_a_run(chats):
-    terminal = chats("--agent", "scripted", "slow one two three four five six")
-    terminal.expect("You said")
+    terminal = chats("--agent", "paced:agent", "slow one")
+    terminal.expect("You ")
     terminal.press_ctrl_c()
     terminal.expect("cancelled: ")
 
@@ -209,15 +212,15 @@ def test_settings_are_remembered_by_the_session(chats):
 
 
 def test_the_directory_of_the_log_is_made_or_its_reason_is_told(start, tmp_path):
-    program = ("-m", "moorage.adapters.gateways", "chat", "--agent", "scripted")
+    program = ("-c", PATIENT, "chat", "--agent", "scripted")
     program += ("--data", str(tmp_path / "data"), "--session", "s")
     log = tmp_path / "new" / "logs" / "{session_id}.jsonl"
     (tmp_path / "file").write_text("")
 
     talked = start(*program, "--log", str(log))
-    _, told = talked.communicate("hi\n", timeout=60)
+    _, told = talked.communicate("hi\n", timeout=PATIENCE_SECONDS)
     refused = start(*program, "--log", str(tmp_path / "file" / "sub" / "log"))
-    _, reason = refused.communicate("hi\n", timeout=60)
+    _, reason = refused.communicate("hi\n", timeout=PATIENCE_SECONDS)
 
     assert talked.returncode == 0, told
     assert "run_completed" in (log.parent / "s.jsonl").read_text()

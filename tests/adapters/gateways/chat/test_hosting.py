@@ -124,7 +124,7 @@ def test_a_model_that_is_given_beats_the_one_that_is_remembered(chats):
 
 
 def test_leaving_waits_for_nothing_that_still_runs(chats):
-    terminal = chats("--agent", "scripted", "slow one two three four")
+    terminal = chats("--agent", "paced:agent", "slow one")
     terminal.expect("You ")
 
     terminal.type("/quit\n")
@@ -150,9 +150,9 @@ def test_a_conversation_goes_on_in_every_store_and_no_password_is_shown(chats, s
 
 @pytest.fixture
 def at_server(chats, monkeypatch):
-    """Chats at a server whose agent is scripted."""
+    """Chats at a server whose agent is the scripted one, paced."""
     pytest.importorskip("starlette")
-    with served(chats.directory, "scripted") as server:
+    with served(chats.directory, "paced:agent") as server:
         monkeypatch.setenv("MOORAGE_TOKEN", server.token)
         chats.where = ["--url", server.url]
         yield chats
@@ -162,7 +162,7 @@ def test_a_conversation_at_a_server_is_that_of_a_store(at_server):
     said, logs = [], []
     chats, at = at_server, at_server.where
     for where, agent in (
-        (["--data", str(chats.directory / "data")], ["--agent", "scripted"]),
+        (["--data", str(chats.directory / "data")], ["--agent", "paced:agent"]),
         (at, []),
     ):
         chats.where = where
@@ -193,7 +193,7 @@ def test_what_was_said_at_a_server_goes_on_when_one_leaves(at_server):
     again.expect("y, n, or why not: ")
     again.type("y\n")
     again.expect("I counted 3 words. You said: please approve it\n(")
-    again.enter("slow one two three four five six")
+    again.enter("slow one")
     again.expect("You ")
     again.press_ctrl_c()
     again.expect("cancelled: cancelled with Ctrl-C")

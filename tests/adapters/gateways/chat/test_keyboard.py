@@ -39,7 +39,7 @@ def terminal():
 
 
 async def read(source, *, editing: bool = False) -> str | Key:
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         return await source.read("", editing=editing)
 
 

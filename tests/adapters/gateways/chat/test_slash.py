@@ -3,9 +3,20 @@ from __future__ import annotations
 import re
 
 import pytest
+from moorage.adapters.gateways.chat import slash
 from moorage.adapters.gateways.chat.places import DIRECTORY_TAG, here
 from moorage.adapters.gateways.chat.typed import COMMANDS
 from moorage.stores import MemoryStore
+
+
+class SecondsAfter:
+    """The module ``time``, at a moment that is so many seconds after another."""
+
+    def __init__(self, seconds: int, then_ns: int) -> None:
+        self._now_ns = then_ns + seconds * 1_000_000_000
+
+    def time_ns(self) -> int:
+        return self._now_ns
 
 
 async def said(talk, *words: str) -> None:
@@ -50,14 +61,15 @@ async def test_a_label_marks_a_place_and_tells_what_came_behind_it(autojump_cloc
     assert (label.label, label.description) == ("here", "a nice place")
 
 
-async def test_restoring_goes_back_to_a_checkpoint(autojump_clock, talking):
+async def test_restoring_goes_back_to_a_checkpoint(autojump_clock, talking, monkeypatch):
     async with talking() as talk:
         await talk.say("/restore", until="(there are no checkpoints)")
         await said(talk, "one")
         await talk.say("/checkpoint before it went wrong", until="comes back here)")
         await said(talk, "two")
         (checkpoint,) = await talk.session.checkpoints()
-        await talk.say("/restore", until=f"{checkpoint.checkpoint_id}  0 s ago  before it went")
+        monkeypatch.setattr(slash, "time", SecondsAfter(7, checkpoint.time_ns))
+        await talk.say("/restore", until=f"{checkpoint.checkpoint_id}  7 s ago  before it went")
         await talk.say(f"/restore {checkpoint.checkpoint_id}", until="(back where 2 messages")
         messages = [message.text for message in await talk.session.messages()]
         await talk.say("/restore nowhere", until="nowhere")
@@ -105,18 +117,23 @@ async def test_a_fork_can_begin_earlier(autojump_clock, talking):
     assert forked == ["one", "You said: one", "three", "You said: three"]
 
 
-async def test_sessions_of_this_directory_can_be_listed_and_gone_on_with(autojump_clock, talking):
+async def test_sessions_of_this_directory_can_be_listed_and_gone_on_with(
+    autojump_clock, talking, monkeypatch
+):
     async with talking() as talk:
         for id, directory in (("other", here()), ("far", "/elsewhere")):
-            await talk.conversation.supervisor.session(id, tags={DIRECTORY_TAG: directory})
-        await talk.say("/resume", until="  other  0 s ago")
+            made = await talk.conversation.supervisor.session(id, tags={DIRECTORY_TAG: directory})
+            if id == "other":
+                changed_at_ns = (await made.info()).modified_at_ns
+        monkeypatch.setattr(slash, "time", SecondsAfter(7, changed_at_ns))
+        await talk.say("/resume", until="  other  7 s ago")
         await talk.say("/resume s", until="this is that session")
         await talk.say("/resume nowhere", until="nowhere")
         await talk.say("/resume far", until="")
         await said(talk, "hello")
 
         assert talk.session.id == "far"
-    assert "far  0 s" not in talk.shown
+    assert not re.search(r"far  \d", talk.shown)
 
 
 @pytest.mark.parametrize("command", ["/clear", "/fork", "/restore x", "/resume x"])
