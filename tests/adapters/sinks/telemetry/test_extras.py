@@ -55,7 +55,7 @@ print("opentelemetry.sdk" in sys.modules)
 
 def printed(program: str) -> list[str]:
     result = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120
     )
     assert result.returncode == 0, result.stderr
     return result.stdout.splitlines()

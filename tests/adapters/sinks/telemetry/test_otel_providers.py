@@ -82,7 +82,7 @@ def test_a_provider_that_somebody_has_set_is_left_alone() -> None:
 def test_a_process_gets_them_once_and_all_is_exported_at_the_end() -> None:
     environ = {"OTEL_TRACES_EXPORTER": "console", "OTEL_METRICS_EXPORTER": "console"}
     result = subprocess.run(
-        [sys.executable, "-c", PROGRAM], env=environ, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", PROGRAM], env=environ, capture_output=True, text=True, timeout=120
     )
 
     assert result.returncode == 0, result.stderr

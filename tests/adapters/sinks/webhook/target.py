@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager, suppress
+import socket
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -10,7 +11,7 @@ import h11
 import trio
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 LOOPBACK = ("127.0.0.0/8",)
 PATIENCE_SECONDS = 120
@@ -125,6 +126,14 @@ async def listening(
         nursery.start_soon(trio.serve_listeners, target.serve, listeners)
         yield target
         nursery.cancel_scope.cancel()
+
+
+@contextmanager
+def refusing() -> Iterator[int]:
+    """A port where nobody listens, and where meanwhile nobody else can."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
 
 
 def replies(*in_turn: Reply) -> Callable[[int, Received], Awaitable[Reply]]:

@@ -8,13 +8,13 @@ from ipaddress import ip_address
 
 import pytest
 import trio
-from moorage.adapters.sinks.webhook import AddressRules, PostLimits, new_secret, verify
+from moorage.adapters.sinks.webhook import AddressRules, PostLimits, new_secret, posting, verify
 from moorage.adapters.sinks.webhook.messages import Message
 from moorage.adapters.sinks.webhook.posting import WebhookPoster, retry_after
 from moorage.runtime import AdmissionClosed
 from structlog.testing import capture_logs
 
-from tests.adapters.sinks.webhook.target import LOOPBACK, Reply, listening, replies
+from tests.adapters.sinks.webhook.target import LOOPBACK, Reply, listening, refusing, replies
 
 NOW = 1_700_000_000.0
 MESSAGE = Message(id="msg_1", body=b'{"type":"test"}')
@@ -97,10 +97,9 @@ async def test_a_target_that_does_not_answer_has_its_time_and_no_more():
 
 
 async def test_a_target_that_is_down_is_asked_later():
-    async with listening() as target:
-        url = target.url
-    async with poster() as made:
-        posted = await made.post(url, [new_secret()], MESSAGE)
+    with refusing() as port:
+        async with poster() as made:
+            posted = await made.post(f"http://127.0.0.1:{port}/hook", [new_secret()], MESSAGE)
 
     assert (posted.verdict, posted.status) == ("later", None)
     assert posted.error.startswith("ConnectError")
@@ -145,9 +144,7 @@ async def here(host, port):
 
 @pytest.mark.parametrize("allowed", [(), LOOPBACK], ids=["refused", "allowed"])
 async def test_what_a_network_calls_its_own_is_in_the_log_and_nowhere_else(allowed):
-    async with listening() as target:
-        port = target.port
-    with capture_logs() as logged:
+    with refusing() as port, capture_logs() as logged:
         async with poster(allowed=allowed, resolve=here) as made:
             posted = await made.post(f"https://hook.test:{port}/", [new_secret()], MESSAGE)
 
@@ -264,7 +261,8 @@ def test_retry_after_is_a_number_or_a_date(text, seconds):
     assert retry_after(text, NOW) == seconds
 
 
-async def test_a_connection_is_used_again():
+async def test_a_connection_is_used_again(monkeypatch):
+    monkeypatch.setattr(posting, "KEPT_SECONDS", 3_600.0)
     async with listening() as target, poster() as made:
         for _ in range(3):
             await made.post(target.url, [new_secret()], MESSAGE)
