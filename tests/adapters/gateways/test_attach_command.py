@@ -40,10 +40,16 @@ async def test_lines_are_runs_or_go_to_the_run_that_runs(capfd):
         async def runs():
             return bool((await session.status()).running)
 
-        async def steered():
-            return bool(await session.events(types={"run_steered", "run_submitted"}, after=4))
+        async def steered_and_shown():
+            shown.append(capfd.readouterr().out)
+            return await session.events(
+                types={"run_steered", "run_submitted"}, after=4
+            ) and "session_opened" in "".join(shown)
 
-        typist = Typist(("wait\n", always), ("  \n", always), ("stop it\n", runs), ("", steered))
+        shown = []
+        typist = Typist(
+            ("wait\n", always), ("  \n", always), ("stop it\n", runs), ("", steered_and_shown)
+        )
         await attach_to(
             Server(server.address, None),
             session_id="a",
@@ -57,7 +63,7 @@ async def test_lines_are_runs_or_go_to_the_run_that_runs(capfd):
     assert said[0].data["input"] == "wait"
     assert "stop it" in str(said[1].data)
     assert state == "open"
-    assert "session_opened" in capfd.readouterr().out
+    assert "session_opened" in "".join(shown)
 
 
 async def test_it_follows_from_now_on_and_ends_with_the_session(capfd):

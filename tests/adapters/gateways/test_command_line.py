@@ -43,7 +43,7 @@ def test_every_command_has_help(moorage, command):
 @pytest.mark.parametrize("command", ["chat", "run"])
 def test_the_paragraphs_of_help_are_broken_at_the_edge_only(start, command):
     process = start("-m", "moorage.adapters.gateways", command, "-h", environment={"COLUMNS": "80"})
-    lines = process.communicate(timeout=30)[0].split("\u256d")[0].splitlines()
+    lines = process.communicate(timeout=120)[0].split("\u256d")[0].splitlines()
 
     broken = [
         (line, after)
@@ -60,7 +60,7 @@ def test_without_its_extra_the_command_says_what_to_install(start, missing):
     without = f"import sys; sys.modules[{missing!r}] = None"
     begin = "from moorage.adapters.gateways.__main__ import main; main()"
     process = start("-c", f"{without}; {begin}")
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=120)
 
     assert said == f"moorage: the command line needs {missing}: pip install 'moorage[cli]'\n"
     assert process.returncode == 1
@@ -120,7 +120,7 @@ def test_where_nobody_reads_from_the_beginning_it_ends_quietly_too(start, argume
     process = start("-m", "moorage.adapters.gateways", *arguments, stdout=writing)
     os.close(writing)
 
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=120)
 
     assert (process.returncode, errors) == (141, "")
 

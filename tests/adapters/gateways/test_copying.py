@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-from contextlib import suppress
-from subprocess import TimeoutExpired
-
+from moorage.adapters.gateways import copying
 from moorage.adapters.gateways.copying import _Progress
 from moorage.runtime import NewEvent
 
@@ -28,6 +26,25 @@ def test_a_copy_of_everything_exports_the_same(filled, moorage_at, tmp_path):
     assert again["verified"] is True
 
 
+HELD = """
+import trio
+from moorage.adapters.gateways.__main__ import main
+from moorage.stores import copying
+
+append = copying._Session._append
+
+async def append_and_wait(self, records, *, final):
+    await append(self, records, final=final)
+    if self._info.id == "s10" and not final:
+        print("in the middle", flush=True)
+        await trio.sleep_forever()
+
+copying._Session._append = append_and_wait
+main()
+"""
+"""The command, which copies ten sessions and a part of the next one, and then waits."""
+
+
 def test_a_copy_that_is_killed_goes_on_when_it_is_called_again(
     moorage, moorage_at, start, tmp_path
 ):
@@ -42,22 +59,17 @@ def test_a_copy_that_is_killed_goes_on_when_it_is_called_again(
     moorage.fill(work)
     target = moorage_at(tmp_path / "copy")
     command = ("copy", "--from", str(moorage.data), "--to", str(target.data))
-    killed = start("-m", "moorage.adapters.gateways", *command)
-    log = target.data / "segments"
-    while killed.poll() is None and sum(file.stat().st_size for file in log.glob("*.log")) < 10**6:
-        with suppress(TimeoutExpired):
-            killed.wait(0.001)
+    killed = start("-c", HELD, *command)
+    told = killed.stdout.readline()
     killed.kill()
     killed.wait()
 
     report = moorage.json(*command)
 
-    assert killed.returncode == -9
+    assert (told, killed.returncode) == ("in the middle\n", -9)
     assert report["problems"] == []
-    assert report["sessions_there"] > 0
-    assert report["sessions"] > 0
-    assert report["sessions"] + report["sessions_there"] == sessions
-    for number in (0, sessions // 2, sessions - 1):
+    assert (report["sessions"], report["sessions_there"]) == (sessions - 10, 10)
+    for number in (0, 10, sessions // 2, sessions - 1):
         exports = [one("export", f"s{number:02}").stdout for one in (moorage, target)]
         assert exports[0] == exports[1]
         assert exports[0].count("\n") == 1 + 1 + appends * each
@@ -96,9 +108,18 @@ def test_the_same_store_twice_is_refused(filled):
     assert "same store" in result.stderr
 
 
+class Clock:
+    """The module ``time``, at these moments."""
+
+    def __init__(self, *seconds):
+        self._seconds = iter(seconds)
+
+    def monotonic(self):
+        return next(self._seconds)
+
+
 def test_progress_is_told_now_and_then(monkeypatch, capsys):
-    seconds = iter([0.0, 1.0, 2.5, 2.5, 3.0])
-    monkeypatch.setattr("time.monotonic", lambda: next(seconds))
+    monkeypatch.setattr(copying, "time", Clock(0.0, 1.0, 2.5, 2.5, 3.0))
     progress = _Progress()
 
     for session_id in ("a", "b", "c"):

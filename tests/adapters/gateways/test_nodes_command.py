@@ -6,12 +6,12 @@ import json
 import subprocess
 import sys
 
-import pytest
 import trio
 from moorage.adapters.agents import ScriptedAgent
 from moorage.runtime import open_supervisor
 
 from tests.adapters.gateways.served import served
+from tests.redis_server import new_prefix
 
 
 def moorage(*arguments, code=0, store=None):
@@ -30,20 +30,14 @@ async def listed(spec):
     return await trio.to_thread.run_sync(lambda: json.loads(moorage("--json", store=spec).stdout))
 
 
-async def test_nodes_on_postgres(postgres_server):
-    schema = pytest.importorskip("tests.postgres_server").PostgresSchema(postgres_server, "moorage")
-    schema.drop()
-    schema.make()
-    try:
-        async with open_supervisor(
-            schema.store(), ScriptedAgent(), node_tags={"region": "eu"}
-        ) as supervisor:
-            while not any(node.state for node in await supervisor.nodes()):
-                await trio.sleep(0.01)
-            told = await listed(f"postgres:{schema.server.dsn}")
-            rows = schema.rows("SELECT count(*) FROM node")
-    finally:
-        schema.drop()
+async def test_nodes_on_postgres(postgres):
+    async with open_supervisor(
+        postgres.store(), ScriptedAgent(), node_tags={"region": "eu"}
+    ) as supervisor:
+        while not any(node.state for node in await supervisor.nodes()):
+            await trio.sleep(0.01)
+        told = await listed(f"postgres:{postgres.server.dsn}?schema={postgres.name}")
+        rows = postgres.rows("SELECT count(*) FROM node")
 
     assert [node["node_tags"] for node in told["nodes"]] == [{"region": "eu"}]
     assert told["unserved"] == []
@@ -53,10 +47,12 @@ async def test_nodes_on_postgres(postgres_server):
 async def test_nodes_on_redis(redis_url):
     from moorage.stores import RedisStore
 
-    async with open_supervisor(RedisStore(redis_url), ScriptedAgent()) as supervisor:
+    prefix = new_prefix()
+    store = RedisStore(redis_url, key_prefix=prefix)
+    async with open_supervisor(store, ScriptedAgent()) as supervisor:
         while not any(node.state for node in await supervisor.nodes()):
             await trio.sleep(0.01)
-        told = await listed(redis_url)
+        told = await listed(f"{redis_url}?prefix={prefix}")
         nodes = await supervisor.nodes()
 
     assert [node["agents"] for node in told["nodes"]] == [[""]]

@@ -138,7 +138,7 @@ LOADED = textwrap.dedent("""
 def test_the_command_line_loads_no_provider_until_it_is_asked_for(start):
     process = start("-c", LOADED)
 
-    assert process.communicate(timeout=30)[0] == "[]\n"
+    assert process.communicate(timeout=120)[0] == "[]\n"
 
 
 def test_every_agent_that_has_a_name_is_there():

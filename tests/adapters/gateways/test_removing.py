@@ -228,7 +228,7 @@ async def test_a_node_that_is_gone_is_no_owner(postgres):
     async with open_supervisor(postgres.store(), ScriptedAgent()) as supervisor:
         await supervisor.session("free")
 
-    with trio.fail_after(30):
+    with trio.fail_after(60):
         await delete_session(postgres.store(), "free", sure=True)
 
     with pytest.raises(UnknownSession):

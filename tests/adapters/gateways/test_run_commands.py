@@ -49,7 +49,7 @@ def asked(server, session_id):
         session = await client.session(session_id)
         run = await session.submit("please approve it")
         (event,) = await session.events(
-            types={"tool_approval_requested"}, run_id=run.id, wait_seconds=30
+            types={"tool_approval_requested"}, run_id=run.id, wait_seconds=60
         )
         return run.id, event.data["request_id"]
 
@@ -57,7 +57,7 @@ def asked(server, session_id):
 
 
 def outcome(server, session_id, run_id):
-    return at(server, lambda client: client.handle(session_id).wait(run_id, timeout_seconds=30))
+    return at(server, lambda client: client.handle(session_id).wait(run_id, timeout_seconds=60))
 
 
 def test_a_tool_call_is_approved_once(at_server, server):

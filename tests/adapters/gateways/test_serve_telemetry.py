@@ -68,7 +68,7 @@ def test_what_is_not_installed_is_named_before_anything_is_opened(tmp_path, opti
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
 
     assert result.returncode == 1

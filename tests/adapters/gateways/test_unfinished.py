@@ -41,7 +41,7 @@ trio.run(main)
 
 def left(path, on_interrupt: str, *inputs: str) -> JournalStore:
     """A journal that a process has left behind in the middle of its work."""
-    subprocess.run([sys.executable, "-c", LEFT, str(path), on_interrupt, *inputs], timeout=30)
+    subprocess.run([sys.executable, "-c", LEFT, str(path), on_interrupt, *inputs], timeout=120)
     return JournalStore(path)
 
 

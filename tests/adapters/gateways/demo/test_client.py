@@ -10,7 +10,7 @@ from moorage.adapters.gateways.demo.record import read_record
 
 
 async def wait_for(condition):
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         while not condition():
             await trio.sleep(0.005)
 

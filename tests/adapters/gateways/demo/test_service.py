@@ -64,7 +64,7 @@ async def test_a_follower_goes_on_behind_what_it_acknowledged(serving, places):
         assert await lines.receive() == {"acked": first[-1]["seq"]}
         await lines.aclose()
         await sessions["imports"].execute("second")
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             lines, second = await _again(follow)
         await lines.aclose()
 

@@ -12,12 +12,17 @@ from moorage.adapters.gateways.frame import CommandFailed, bare
 
 
 def test_programs_are_found_by_the_token_in_their_environment():
-    environment = {**os.environ, "MOORAGE_DEMO": "token-of-this-test"}
-    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, env=environment) as program:
-        alive = programs_alive("token-of-this-test")
+    token = f"token-of-this-test-{os.getpid()}"
+    environment = {**os.environ, "MOORAGE_DEMO": token}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(["cat"], stdin=pipe, stdout=pipe, env=environment) as program:
+        program.stdin.write(b"begun\n")
+        program.stdin.flush()
+        program.stdout.readline()  # until then the kernel may still be loading it
+        alive = programs_alive(token)
 
     assert alive == [program.pid]
-    assert programs_alive("token-of-this-test") == []
+    assert programs_alive(token) == []
 
 
 async def reason_of(tell):
