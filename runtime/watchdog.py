@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 logger = structlog.get_logger("moorage")
 
 STACK_FRAMES_MAX = 12
+LOOKS = 5
+"""How often it looks before it calls the loop blocked. Where the whole process stood still, stopped
+by a signal or with its machine, one look is over at once, and the loop answers by the next."""
 
 
 class Watchdog:
@@ -71,7 +74,7 @@ class Watchdog:
             asked_at = time.monotonic()
             try:
                 token.run_sync_soon(self._alive.set, idempotent=True)
-                if self._alive.wait(self._blocked_seconds):
+                if any(self._alive.wait(self._blocked_seconds / LOOKS) for _ in range(LOOKS)):
                     continue
                 execution = self._find_and_log(sys._current_frames().get(loop_thread))
                 self._alive.wait()

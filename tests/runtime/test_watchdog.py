@@ -11,6 +11,7 @@ import trio
 from moorage.runtime import SupervisorLimits, open_supervisor
 from moorage.runtime.watchdog import Watchdog
 from moorage.stores import MemoryStore
+from structlog.testing import capture_logs
 
 
 def block_the_loop(seconds):
@@ -92,6 +93,35 @@ async def test_a_loop_that_somebody_else_blocks_is_counted_for_no_run():
 
     assert reports[0][0] is None
     assert reports[0][1] >= 0.02
+
+
+async def test_a_process_that_stood_still_is_no_loop_that_is_blocked():
+    class Once(threading.Event):
+        """Not yet set at the first look, whatever it is to wait for, and set at the second."""
+
+        def __init__(self):
+            super().__init__()
+            self.looks = 0
+
+        def wait(self, timeout=None):
+            self.looks += 1
+            return self.looks > 1
+
+    class StoodStill(Once):
+        """Of the loop, which is alive when it goes on."""
+
+        def wait(self, timeout=None):
+            return super().wait() and threading.Event.wait(self, timeout)
+
+    watchdog = Watchdog(60, lambda execution, seconds: pytest.fail("nothing was blocked"))
+    watchdog._alive, watchdog._stopping = StoodStill(), Once()
+    token = trio.lowlevel.current_trio_token()
+    with capture_logs() as logs:
+        await trio.to_thread.run_sync(watchdog._watch, token, threading.get_ident())
+        await trio.lowlevel.checkpoint()
+
+    assert logs == []
+    assert watchdog._alive.looks == 2
 
 
 async def test_a_watchdog_that_is_stopped_is_gone_at_once():
