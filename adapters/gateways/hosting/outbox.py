@@ -81,6 +81,8 @@ class Outbox:
         own = decode_event(context.session_id, 1, record.body)
         size = len(record.body)
         with self._putting:
+            if self.ended:  # meanwhile: nobody takes it any more
+                raise RunEnded(context.run_id)
             self._items.append(_Emitted(type, own.data, time_ns, own.metadata, size))
             self._put_bytes += size
         if not self._awake:
@@ -166,7 +168,8 @@ class Outbox:
                 output = await agent()
             except BaseException as error:
                 raised = error
-            self.ended = True
+            with self._putting:
+                self.ended = True
             with trio.CancelScope(shield=True), suppress(RunEnded):
                 await self.pump()
             self._cancel()

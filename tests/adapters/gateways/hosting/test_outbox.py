@@ -1,7 +1,10 @@
+import threading
+
 import pytest
 import trio
 import trio.testing
 from moorage.adapters.agents.recording import RecordingContext
+from moorage.adapters.gateways.hosting import outbox as module
 from moorage.adapters.gateways.hosting.outbox import Outbox
 from moorage.runtime import BufferFull, InvalidArgument, RunEnded
 
@@ -37,6 +40,33 @@ async def test_what_is_put_is_emitted_while_the_agent_goes_on():
         return emitted(context)
 
     assert await outbox.execute(agent) == [{"by": "a thread"}]
+
+
+async def test_what_a_thread_puts_while_the_agent_ends_is_emitted_or_refused(monkeypatch):
+    encode, encoding, ended = module.encode_emitted, threading.Event(), threading.Event()
+
+    def encode_behind_the_end(*args, **named):
+        encoding.set()
+        assert ended.wait(60)
+        return encode(*args, **named)
+
+    monkeypatch.setattr(module, "encode_emitted", encode_behind_the_end)
+    context = RecordingContext()
+    outbox = Outbox(context)
+
+    async def put():
+        with pytest.raises(RunEnded):
+            await trio.to_thread.run_sync(outbox.put, "note", {"by": "a thread"}, None, None)
+
+    async def agent():
+        await trio.to_thread.run_sync(encoding.wait, 60)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(put)
+        await outbox.execute(agent)
+        ended.set()
+
+    assert emitted(context) == []
 
 
 async def test_what_is_refused_changes_nothing():
