@@ -216,6 +216,7 @@ def test_a_forked_process_is_refused_leaves_at_once_and_the_parents_goes_on():
             parent = os.getpid()
             child = os.fork()
             if not child:
+                signal.alarm(SECONDS_MAX)
                 try:
                     session.submit("hello")
                 except sync_host.WrongProcess as error:

@@ -1,11 +1,10 @@
-import os
-
 import pytest
 from moorage.adapters.gateways.sync_host import ProcessSupervisor
 from moorage.runtime import AdmissionClosed, SessionHeld
 from moorage.stores import JournalStore, MemoryStore
 
 from tests.adapters.gateways.sync_host.running import in_thread, leaves_no_thread, streaming
+from tests.forked import forks, in_fork
 
 
 @leaves_no_thread
@@ -54,25 +53,17 @@ def test_one_that_could_not_be_opened_is_tried_again(tmp_path):
     second.close()
 
 
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@forks
 @leaves_no_thread
 def test_a_forked_process_opens_its_own_and_leaves_the_parents_alone():
     moorage = ProcessSupervisor(MemoryStore, streaming)
     session = moorage.get().session("user-1")
-    reading, writing = os.pipe()
-    child = os.fork()
-    if not child:
-        try:
-            own = moorage.get()
-            os.write(writing, str([info.id for info in own.sessions()]).encode())
-            moorage.close()
-            os.write(writing, b" closed")
-        finally:
-            os._exit(0)
-    os.close(writing)
-    os.waitpid(child, 0)
 
-    assert os.read(reading, 1_000) == b"[] closed"
+    def open_and_close():
+        ids = [info.id for info in moorage.get().sessions()]
+        moorage.close()
+        return f"{ids} closed"
+
+    assert in_fork(open_and_close) == "[] closed"
     assert session.execute("hello").unwrap() == {"input": "hello"}
-    os.close(reading)
     moorage.close()
