@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import signal
+import sys
 import threading
 
 from moorage.adapters.gateways import sync_host
@@ -28,18 +29,24 @@ def agent(request: RunRequest, context: sync_host.SyncRunContext) -> object:
     return {"content": request.input}
 
 
+def say(line: str) -> None:
+    """Write a line in one call: print() may write its end apart, behind what another said."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
 def follow(session: sync_host.Session, run: sync_host.Run) -> None:
-    """Print what a run says, and how it ends."""
+    """Tell what a run says, and how it ends."""
     with session.subscribe(run_id=run.id) as events:
         for event in events:
             if event.type == "message_streamed":
-                print(f"{run.key}: {event.data['delta']}", flush=True)
+                say(f"{run.key}: {event.data['delta']}")
                 if run.key == "cancel me" and event.data["delta"] == "me":
                     run.cancel(reason="it said so")
     try:
-        print(f"{run.key}: {run.wait().state}", flush=True)
+        say(f"{run.key}: {run.wait().state}")
     except MoorageError:  # the supervisor has left
-        print(f"{run.key}: left for the next time", flush=True)
+        say(f"{run.key}: left for the next time")
 
 
 def main() -> None:
