@@ -5,25 +5,41 @@
 A DSN that begins with redis:// is the URL of a Redis server, and SCHEMA the prefix of keys there.
 It submits a run to each of the sessions, says their ids (of one that is named twice the last) as a
 line of JSON, and serves until it is killed or its standard input ends, when it leaves in order. The
-agent emits, sleeps for as long as its input says, and returns the name of its node.
+agent emits, sleeps for as long as its input says, and returns the name of its node. A run without
+SECONDS goes on for ever in its first attempt, so that nobody has to be in time to find it running;
+one of "leaving" seconds goes on until the node leaves, and is finished by its drain.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import sys
 
 import trio
 from moorage.runtime import open_supervisor
 
+ENDLESS, LEAVING = "endless", "leaving"
+LATER_SECONDS = 0.3
+"""Of later attempts at endless runs."""
+DRAINING_SECONDS = 1.0
+"""For which one of "leaving" goes on, in a drain that begins meanwhile."""
 
-def agent_of(name):
-    """The agent of the node of that name."""
+
+def agent_of(name, leaving=None):
+    """The agent of the node of that name; ``leaving`` is set when the node begins to leave."""
 
     async def agent(request, context):
-        for number in range(int(request.input * 10)):
+        seconds = request.input
+        if seconds == ENDLESS:
+            seconds = math.inf if request.attempt == 1 else LATER_SECONDS
+        number = 0
+        while number < seconds * 10 if seconds != LEAVING else not leaving.is_set():
             await context.emit("message_streamed", {"delta": f"{number} "})
             await trio.sleep(0.1)
+            number += 1
+        if seconds == LEAVING:
+            await trio.sleep(DRAINING_SECONDS)
         return {"node": name, "attempt": request.attempt}
 
     return agent
@@ -40,16 +56,18 @@ def store_of(dsn, schema, lease_seconds):
 
 
 async def serve(dsn, schema, lease_seconds, name, sessions):
-    store = store_of(dsn, schema, float(lease_seconds))
-    async with open_supervisor(store, agent_of(name)) as supervisor:
+    store, leaving = store_of(dsn, schema, float(lease_seconds)), trio.Event()
+    async with open_supervisor(store, agent_of(name, leaving)) as supervisor:
         runs = {}
         for word in sessions:
             session_id, _, seconds = word.partition("=")
             session = await supervisor.session(session_id)
-            run = await session.submit(float(seconds or 3), on_interrupt="requeue", attempts_max=10)
+            work = seconds if seconds == LEAVING else float(seconds) if seconds else ENDLESS
+            run = await session.submit(work, on_interrupt="requeue", attempts_max=10)
             runs[session_id] = run.id
         print(json.dumps(runs), flush=True)
         await trio.to_thread.run_sync(sys.stdin.read)
+        leaving.set()
 
 
 if __name__ == "__main__":

@@ -12,8 +12,9 @@ from moorage.runtime.testing import assert_history
 from tests.cutting_proxy import CuttingProxy
 from tests.postgres_server import PostgresSchema, PostgresServer
 
-LEASE_SECONDS = 1.5
-PATIENCE_SECONDS = 60
+LEASE_SECONDS = 5.0
+"""So long that a busy machine which holds a node up for a while does not end it."""
+PATIENCE_SECONDS = 120
 HOUR_NS = 3_600 * 10**9
 NODES = 100
 CONNECTIONS_PER_NODE = 3 + 1
@@ -94,7 +95,7 @@ async def test_a_node_whose_clock_is_an_hour_off_keeps_and_takes_over_sessions(p
                 await trio.sleep(1.5 * LEASE_SECONDS)  # it is renewed by the database's clock
                 outcomes.append(await b.handle("s").execute(None))
         with trio.fail_after(PATIENCE_SECONDS):
-            outcomes.append(await b.handle("s").execute(None, timeout_seconds=30))
+            outcomes.append(await b.handle("s").execute(None, timeout_seconds=PATIENCE_SECONDS))
         log = await b.handle("s").events()
 
     assert [outcome.output for outcome in outcomes] == ["a", "a", "a", "b"]

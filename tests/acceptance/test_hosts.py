@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +16,8 @@ import pytest
 from moorage.adapters.gateways import sync_host
 from moorage.runtime import RunState
 from moorage.stores import JournalStore
+
+from tests.acceptance.ports import reserved_port
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SECONDS_MAX = 90
@@ -41,16 +42,6 @@ def running(*arguments, **options):
 
 def example_of(name):
     return str(EXAMPLES / f"{name}.py")
-
-
-@contextmanager
-def reserved_port():
-    """A port that servers, who all allow its address to be reused, can have, and nobody else gets
-    meanwhile."""
-    with socket.socket() as holding:
-        holding.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        holding.bind(("127.0.0.1", 0))
-        yield holding.getsockname()[1]
 
 
 @contextmanager
