@@ -31,14 +31,17 @@ from moorage.stores.journal.manifest import Layout
 from moorage.stores.journal.recovery import load_durable
 
 sys.path.insert(0, str(Path(__file__).parent))
-from kill_checks import SCRATCH, Record, check_session
+from kill_checks import NEEDED, SCRATCH, Record, check_session
 
 SERVICE = Path(__file__).with_name("kill_service.py")
 ROUND_SECONDS = (0.02, 0.5)
-START_SECONDS_MAX = 30
-COMPACTED_EVERY = 8
-"""Every so many rounds wait for a compaction: short lives on a slow machine never get to one."""
-COMPACTION_SECONDS_MAX = 10
+START_SECONDS_MAX = 120
+SHOWN_EVERY = 8
+"""Every so many rounds wait for what has to be put to the test: short lives on a slow machine never
+get to some of it."""
+SHOWN = set(NEEDED) - {"requeued"}
+"""What one life can say of itself; the log alone has the rest."""
+SHOWN_SECONDS_MAX = 60
 KILLS_FOR_A_COMMIT = 100
 """Of so many kills at random moments some fall into a commit."""
 
@@ -54,18 +57,20 @@ class Round:
 
         self._lines: list[str] = []
         self._ready = threading.Event()
-        self._compacted = threading.Event()
+        self._shown = threading.Event()
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
     def _read(self) -> None:
         # all the time, or a full pipe would make the service wait for us
         assert self.process.stdout is not None
+        life = Record()
         for line in self.process.stdout:
             self._lines.append(line)
             self._ready.set()
-            if '"compacted"' in line:
-                self._compacted.set()
+            life.take(json.loads(line))
+            if {kind for kind, count in life.counts.items() if count} >= SHOWN:
+                self._shown.set()
         self._ready.set()
 
     def wait_ready(self, record: Record) -> None:
@@ -74,8 +79,8 @@ class Round:
             raise SystemExit(f"the service did not start: {self._lines[:1]}")
         record.restarted()
 
-    def wait_compacted(self) -> None:
-        self._compacted.wait(COMPACTION_SECONDS_MAX)
+    def wait_shown(self) -> None:
+        self._shown.wait(SHOWN_SECONDS_MAX)
 
     def end(self, how: signal.Signals | None, record: Record) -> int:
         if how is not None:
@@ -128,8 +133,8 @@ def run(kills: int, seed: int, directory: Path) -> int:
         number += 1
         service = Round(directory, seed * 100_000 + number)
         service.wait_ready(record)
-        if number % COMPACTED_EVERY == 0:
-            service.wait_compacted()
+        if number % SHOWN_EVERY == 0:
+            service.wait_shown()
         time.sleep(dice.uniform(*ROUND_SECONDS))  # tidy: real processes, real time
         how = signal.SIGTERM if dice.random() < 0.125 else signal.SIGKILL
         code = service.end(how, record)

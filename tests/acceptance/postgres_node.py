@@ -1,14 +1,15 @@
 """A node for tests of faults: it appends to session s whenever it has it, and tells everything.
 
-Lines on standard output: ``opened``, ``claimed EPOCH HEAD``, ``acknowledged SEQ``, ``stale``,
-``failed``.
+Lines on standard output: ``opened``, ``claimed EPOCH HEAD ATTEMPTS``, ``acknowledged SEQ``,
+``stale``, ``failed``. A process id on standard input is that of a node which it kills; from then on
+it counts its attempts to take the session anew.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from functools import partial
 
 import trio
 from moorage.runtime.errors import SessionHeld, StaleOwner, StoreFailed
@@ -16,25 +17,46 @@ from moorage.runtime.ports import Claim
 from moorage.stores import PostgresStore
 from moorage.stores.conformance.scenario import Author, note, refuse
 
-tell = partial(print, flush=True)
+PAUSE_SECONDS = 0.005
+"""Between two attempts, and between two appends."""
 
 
-async def serve(store: PostgresStore, pause: float) -> None:
+def tell(*words: object) -> None:
+    """In one write: a node that is killed leaves no part of a line."""
+    os.write(1, f"{' '.join(map(str, words))}\n".encode())
+
+
+class Attempts:
+    """To take the session, since it was taken or its owner killed."""
+
+    def __init__(self) -> None:
+        self.made = 0
+
+    async def kill_when_told(self) -> None:
+        async with trio.lowlevel.FdStream(os.dup(0)) as told:
+            async for line in told:
+                os.kill(int(line), signal.SIGKILL)
+                self.made = 0
+
+
+async def serve(store: PostgresStore, attempts: Attempts) -> None:
     """One ownership after the other."""
     while True:
+        attempts.made += 1
         try:
             author = await Author.of(store, "s")
         except (SessionHeld, StoreFailed):
-            await trio.sleep(pause)
+            await trio.sleep(PAUSE_SECONDS)
             continue
-        tell("claimed", author.claim.epoch, author.head_seq)
+        tell("claimed", author.claim.epoch, author.head_seq, attempts.made)
+        attempts.made = 0
         try:
             while True:
                 number = author.head_seq + 1
                 # by what it says an append is known again: no two nodes may say the same
                 await author.write(note(number, data={"number": number, "node": os.getpid()}))
                 tell("acknowledged", author.head_seq)
-                await trio.sleep(pause)
+                await trio.sleep(PAUSE_SECONDS)
         except StaleOwner:
             tell("stale")
         except StoreFailed:
@@ -55,14 +77,16 @@ async def renew(store: PostgresStore, lease_seconds: float) -> None:
 
 
 async def main(dsn: str, schema: str, lease_seconds: float) -> None:
-    store = PostgresStore(dsn, schema=schema, lease_seconds=lease_seconds)
+    store, attempts = PostgresStore(dsn, schema=schema, lease_seconds=lease_seconds), Attempts()
     async with (
         store.opened(owner="a node of a test", deliver=refuse),
         trio.open_nursery() as nursery,
     ):
         tell("opened")
-        nursery.start_soon(serve, store, 0.005)
+        nursery.start_soon(attempts.kill_when_told)
+        nursery.start_soon(serve, store, attempts)
         nursery.start_soon(renew, store, lease_seconds)
 
 
-trio.run(main, sys.argv[1], sys.argv[2], float(sys.argv[3]))
+if __name__ == "__main__":
+    trio.run(main, sys.argv[1], sys.argv[2], float(sys.argv[3]))

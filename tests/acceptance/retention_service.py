@@ -1,12 +1,15 @@
 """A service whose sessions have artifacts and go by a policy, to be killed in the middle of it.
 
-    python retention_service.py DIRECTORY
+    python retention_service.py DIRECTORY [STOPS_AFTER]
 
-It prints ``deleted ID`` as it goes, and ``done`` when nothing is left to be done.
+It prints ``deleted ID`` as it goes, and ``done`` when nothing is left to be done. After as many
+lines as STOPS_AFTER says it does nothing more, and waits to be killed.
 """
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -68,16 +71,30 @@ async def prune(directory):
         on_retention=removed,
     ):
         await over.wait()
-    print("done", flush=True)
+    say("done")
 
 
-def tell(_, method, event):
+def say(line):
+    """In one write: a process that is killed leaves no part of a line."""
+    os.write(1, f"{line}\n".encode())
+
+
+def telling(stops_after):
     """Each deletion as a line, as soon as it is done."""
-    if event["event"] == "retention":
-        print("deleted", event["session_id"], flush=True)
-    raise structlog.DropEvent
+    told = 0
+
+    def tell(_, method, event):
+        nonlocal told
+        if event["event"] == "retention":
+            say(f"deleted {event['session_id']}")
+            told += 1
+            if told == stops_after:
+                signal.pause()
+        raise structlog.DropEvent
+
+    return tell
 
 
 if __name__ == "__main__":
-    structlog.configure(processors=[tell])
+    structlog.configure(processors=[telling(int(sys.argv[2]) if sys.argv[2:] else None)])
     trio.run(prune, Path(sys.argv[1]))

@@ -18,7 +18,7 @@ import trio
 from moorage.adapters.agents.model_twin import ModelTwin, Text, ToolUse
 
 SERVICE = Path(__file__).with_name("conversation_service.py")
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 120
 
 
 class Services:

@@ -31,7 +31,14 @@ SESSIONS = 20
 EVENTS = 5_000
 """In each of them: 100,000 in all."""
 APPENDED_AT_ONCE = 1_000
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 120.0
+STOPPED_AFTER = 5
+"""Sessions that a copy which is to be killed can begin."""
+GATE = 1_234
+"""Of the lock that whoever begins another waits for."""
+
+
+WAITING = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = %s AND NOT granted"
 
 
 async def write(supervisor: Supervisor) -> None:
@@ -94,7 +101,17 @@ def copy(source: str, target: str) -> dict[str, Any]:
 
 
 def kill_in_the_middle(source: str, target: str, schema: PostgresSchema) -> None:
-    """Copy in another process, which is killed when it has done a few sessions."""
+    """Copy in another process, which is killed when it has done a few sessions; it gets no further
+    than that, so that the kill can be late."""
+    schema.do(
+        f"""CREATE FUNCTION {schema.name}.stop() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF (SELECT count(*) FROM {schema.name}.session) >= {STOPPED_AFTER} THEN
+                PERFORM pg_advisory_xact_lock({GATE});
+            END IF;
+            RETURN NEW;
+        END $$""",
+        "CREATE TRIGGER stop BEFORE INSERT ON session FOR EACH ROW EXECUTE FUNCTION stop()",
+    )
     command = [sys.executable, "-m", "moorage.adapters.gateways", "copy"]
     process = subprocess.Popen(
         [*command, "--from", source, "--to", target],
@@ -104,18 +121,21 @@ def kill_in_the_middle(source: str, target: str, schema: PostgresSchema) -> None
     )
     try:
         deadline = time.monotonic() + PATIENCE_SECONDS
-        begun = 0
         with schema.connect() as connection:
-            while begun < 5:
+            connection.execute("SELECT pg_advisory_lock(%s)", [GATE])
+            while not (waiting := connection.execute(WAITING, [GATE]).fetchall()):
                 assert process.poll() is None, "it came to its end before it could be killed"
                 assert time.monotonic() < deadline
-                row = connection.execute("SELECT count(*) FROM session").fetchone()
-                begun = 0 if row is None else row[0]
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(0.002)
+            process.kill()
+            process.wait()
+            for (server_process,) in waiting:  # what it had asked for last does not happen
+                connection.execute("SELECT pg_terminate_backend(%s, 60_000)", [server_process])
     finally:
         process.kill()
         process.wait()
+    schema.do("DROP TRIGGER stop ON session", "DROP FUNCTION stop()")
 
 
 def test_a_hundred_thousand_events_go_round_and_come_back_the_same(
@@ -128,7 +148,7 @@ def test_a_hundred_thousand_events_go_round_and_come_back_the_same(
             await write(supervisor)
 
     trio.run(fill)
-    database = f"postgres:{postgres.server.dsn}?schema={postgres.name}&lease_seconds=1"
+    database = f"postgres:{postgres.server.dsn}?schema={postgres.name}&lease_seconds=5"
     first, second = str(tmp_path / "first"), f"sqlite:{tmp_path / 'second.db'}"
     last = f"journal:{tmp_path / 'last'}"
 

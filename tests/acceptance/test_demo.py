@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 DEMO = [sys.executable, "-m", "moorage.adapters.gateways", "demo", "--seconds", "3"]
+SECONDS_MAX = 120
 CHECKER = [sys.executable, "-m", "moorage.adapters.gateways.demo.checker"]
 
 
@@ -21,7 +22,11 @@ def told(tmp_path_factory):
     """A demo that was kept; returns its directory and what it printed."""
     root = tmp_path_factory.mktemp("demo") / "kept"
     done = subprocess.run(
-        [*DEMO, "--keep", str(root)], capture_output=True, text=True, check=False, timeout=110
+        [*DEMO, "--keep", str(root)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=SECONDS_MAX,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return root, done
@@ -122,13 +127,13 @@ def test_ended_half_way_it_leaves_no_process_and_no_directory(tmp_path, number, 
 
     process.send_signal(number)
     try:
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=SECONDS_MAX)
     finally:
         process.kill()
 
     assert process.returncode == code, errors
     assert errors == ""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + SECONDS_MAX
     while left := processes_with(bytes(tmp_path)):
         assert time.monotonic() < deadline, left
     if number != signal.SIGKILL:
@@ -165,7 +170,7 @@ def test_ctrl_c_while_a_task_is_being_started_ends_it_all_the_same(tmp_path):
 
     done = subprocess.run(
         [sys.executable, "-c", INTERRUPTING],
-        capture_output=True, text=True, check=False, timeout=60, env=environment,
+        capture_output=True, text=True, check=False, timeout=SECONDS_MAX, env=environment,
     )  # fmt: skip
 
     assert (done.returncode, done.stderr) == (130, ""), done.stdout

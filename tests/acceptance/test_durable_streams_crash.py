@@ -38,7 +38,7 @@ class Current:
             try:
                 # certificates would be read for each client anew, for nothing
                 async with httpx.AsyncClient(
-                    base_url=self.address, timeout=30, verify=False
+                    base_url=self.address, timeout=PATIENCE_SECONDS, verify=False
                 ) as client:
                     return await work(client)
             except httpx.TransportError:
@@ -172,12 +172,12 @@ async def test_appends_are_there_once_and_readers_get_them_all_over_kills(tmp_pa
 @pytest.mark.parametrize("offset", ["-1", "now"])
 async def test_a_killed_server_closes_no_stream(tmp_path: Path, offset: str) -> None:
     async with serving(tmp_path) as server:
-        async with httpx.AsyncClient(base_url=server.address, timeout=30) as client:
+        async with httpx.AsyncClient(base_url=server.address, timeout=PATIENCE_SECONDS) as client:
             await client.put(PATH, content=b"one", headers={"content-type": "text/plain"})
         await killed(server)
     async with (
         serving(tmp_path) as server,
-        httpx.AsyncClient(base_url=server.address, timeout=30) as client,
+        httpx.AsyncClient(base_url=server.address, timeout=PATIENCE_SECONDS) as client,
     ):
         answer = await client.get(PATH, params={"offset": offset})
 

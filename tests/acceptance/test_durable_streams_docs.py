@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.acceptance.test_http_docs import TIMED_OUT, address
+from tests.acceptance.test_http_docs import LIMIT, address, answer_to
 
 __all__ = ["address"]
 
@@ -27,11 +26,8 @@ def commands() -> list[str]:
 def test_every_example_of_the_document_works(address: str) -> None:  # the fixture
     answers: list[tuple[str, str]] = []
     for command in commands():
-        done = subprocess.run(
-            ["bash", "-c", command], env={"URL": address}, capture_output=True, text=True
-        )
-        assert done.returncode in (0, TIMED_OUT), command
-        head, _, body = done.stdout.partition("\n\n")
+        answer = answer_to(command, address, until="compile" if LIMIT in command else None)
+        head, _, body = answer.partition("\n\n")
         answers.append((head, body))
     made, new, again, whole, followed, closed, polled, forked = answers
 

@@ -14,7 +14,9 @@ import pytest
 from moorage import stores
 from moorage.adapters.gateways import sync_host
 
-SECONDS_MAX = 90
+from tests.acceptance.ports import reserved_port
+
+SECONDS_MAX = 180
 STORES = {
     "JournalStore": "journal",
     "SqliteStore": "data.sqlite",
@@ -259,7 +261,7 @@ def test_a_worker_that_forks_for_each_job_has_the_store_in_each(store, tmp_path)
 
 
 def test_a_fork_that_outlives_a_server_holds_neither_its_address_nor_its_connections():
-    with running(SERVER, "127.0.0.1:0") as process:
+    with reserved_port() as port, running(SERVER, f"127.0.0.1:{port}") as process:
         address = process.stdout.readline().strip()
         with httpx.Client(base_url=address, timeout=SECONDS_MAX) as client:
             accept = {"accept": "text/event-stream"}

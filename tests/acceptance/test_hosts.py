@@ -20,7 +20,7 @@ from moorage.stores import JournalStore
 from tests.acceptance.ports import reserved_port
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-SECONDS_MAX = 90
+SECONDS_MAX = 180
 SLOWLY = "slowly and one word after the other"
 FOR_LONG = "slowly " * 1_000
 """Minutes longer than any test."""

@@ -15,6 +15,8 @@ import pytest
 import trio
 from moorage.adapters.gateways.http_client import ClientLimits, connect
 
+from tests.acceptance.ports import reserved_port
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -23,7 +25,7 @@ ENDS = (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL)
 """How one server after the other ends: killed, or asked to drain."""
 SESSIONS = ("a", "b", "c")
 RUNS = 4
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 180
 EVENTS_BETWEEN = 60
 LIMITS = ClientLimits(backoff_seconds_max=0.2)
 AGENT = """
@@ -35,8 +37,14 @@ async def agent(request, context):
         if number % 5 == 0:
             await context.flush()
             await trio.sleep(0.02)
+    while request.input["last"] and not await trio.Path("enough").exists():
+        await context.emit("message_streamed", {"delta": "and so on "})
+        await context.flush()
+        await trio.sleep(0.05)
     return {"number": request.input["number"]}
 """
+"""Each session's last run goes on until there is a file, so that every end hits a run, and more
+events come, however late it is."""
 
 
 @contextmanager
@@ -87,7 +95,7 @@ class Client:
     async def _submit(self, session: Any) -> None:
         for number in range(RUNS):
             run = await session.submit(
-                {"deltas": 30, "number": number},
+                {"deltas": 30, "number": number, "last": number == RUNS - 1},
                 metadata={"by": self.name},
                 on_interrupt="requeue",
                 attempts_max=1_000,
@@ -114,7 +122,7 @@ async def test_who_follows_gets_every_event_once_and_submits_nothing_twice(
 
     start = partial(serving, tmp_path)
     with trio.fail_after(2 * PATIENCE_SECONDS):
-        with start("127.0.0.1:0") as (first, address):
+        with reserved_port() as port, start(f"127.0.0.1:{port}") as (first, address):
             async with connect(address, limits=LIMITS) as opener, trio.open_nursery() as nursery:
                 for session_id in SESSIONS:
                     await opener.session(session_id, slots=2)
@@ -129,6 +137,7 @@ async def test_who_follows_gets_every_event_once_and_submits_nothing_twice(
                 for number in ENDS[1:]:
                     with start(address.removeprefix("http://")) as (server, _):
                         await end(server, client, number)
+                (tmp_path / "enough").touch()
                 with start(address.removeprefix("http://")):
                     while len(client.outcomes) < RUNS * len(SESSIONS):
                         await trio.sleep(0.01)

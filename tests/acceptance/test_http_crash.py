@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 120
 AGENT = """
 import trio
 
@@ -85,7 +85,9 @@ async def follow(address: str, got: list[dict[str, Any]], until: int | None = No
         await stream.send_all(f"{request}accept: text/event-stream\r\n\r\n".encode())
         left = b""
         while b"\r\n\r\n" not in left:
-            left += await stream.receive_some(65_536)
+            piece = await stream.receive_some(65_536)
+            assert piece, f"the server said {left!r}"
+            left += piece
         head, _, left = left.partition(b"\r\n\r\n")
         assert b" 200 " in head.splitlines()[0], head + left
         while until is None or len(got) < until:
@@ -109,7 +111,7 @@ async def test_who_follows_a_server_that_is_killed_goes_on_where_it_was(tmp_path
     got: list[dict[str, Any]] = []
     async with (
         serving(tmp_path) as server,
-        httpx.AsyncClient(base_url=server.address, timeout=30) as client,
+        httpx.AsyncClient(base_url=server.address, timeout=PATIENCE_SECONDS) as client,
     ):
         await client.post("/v1/sessions", json={"id": "a"})
         run = await client.post(
@@ -128,7 +130,7 @@ async def test_who_follows_a_server_that_is_killed_goes_on_where_it_was(tmp_path
         assert await server.wait() == -signal.SIGKILL
     async with (
         serving(tmp_path) as server,
-        httpx.AsyncClient(base_url=server.address, timeout=30) as client,
+        httpx.AsyncClient(base_url=server.address, timeout=PATIENCE_SECONDS) as client,
     ):
         await follow(server.address, got, until=len(got) + 200)
         run_id = run.json()["run_id"]
@@ -167,7 +169,7 @@ async def test_sigterm_under_load_ends_it_in_order_and_loses_nothing(tmp_path: P
                 answer = await client.post(
                     f"/v1/sessions/{session_id}/runs",
                     json={"input": {"deltas": 3}},
-                    headers={"idempotency-key": key, "prefer": "wait=10"},
+                    headers={"idempotency-key": key, "prefer": "wait=60"},
                 )
             except httpx.TransportError:
                 unknown.append(f"{session_id} {key}")
@@ -179,16 +181,16 @@ async def test_sigterm_under_load_ends_it_in_order_and_loses_nothing(tmp_path: P
             answered[f"{session_id} {key}"] = answer.json()
 
     async def end(server: Server) -> None:
-        while len(answered) < 20:
+        while len(answered) < 20 or not got:
             await trio.sleep(0.01)
         server.process.send_signal(signal.SIGTERM)
 
-    async with serving(tmp_path, "--drain-seconds", "5") as server:
-        async with httpx.AsyncClient(base_url=server.address, timeout=30) as client:
+    got: list[dict[str, Any]] = []
+    async with serving(tmp_path, "--drain-seconds", "60") as server:
+        async with httpx.AsyncClient(base_url=server.address, timeout=PATIENCE_SECONDS) as client:
             sessions = [f"session-{number}" for number in range(8)]
             for session_id in sessions:
                 await client.post("/v1/sessions", json={"id": session_id})
-            got: list[dict[str, Any]] = []
             reasons: list[str | None] = []
 
             async def follow_one() -> None:
@@ -203,14 +205,14 @@ async def test_sigterm_under_load_ends_it_in_order_and_loses_nothing(tmp_path: P
         assert await server.wait() == 0
     async with (
         serving(tmp_path) as server,
-        httpx.AsyncClient(base_url=server.address, timeout=30) as client,
+        httpx.AsyncClient(base_url=server.address, timeout=PATIENCE_SECONDS) as client,
     ):
         for name, run in answered.items():
             session_id, key = name.split()
             again = await client.post(
                 f"/v1/sessions/{session_id}/runs",
                 json={"input": {"deltas": 3}},
-                headers={"idempotency-key": key, "prefer": "wait=10"},
+                headers={"idempotency-key": key, "prefer": "wait=60"},
             )
 
             assert again.json()["run_id"] == run["run_id"]

@@ -33,7 +33,7 @@ from tests.adapters.gateways.http.asgi_client import sse_events
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 120
 EXAMPLES_MIN = 200
 """With HYPOTHESIS_PROFILE=search there are more, and others each time."""
 CLOSED, OPEN, TRIMMED = "closed", "open", "trimmed"

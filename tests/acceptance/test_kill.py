@@ -22,7 +22,7 @@ def test_what_was_acknowledged_survives_twenty_kills() -> None:
         [sys.executable, str(LOOP), "--kills", "20", "--seed", "20"],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
 
     print(done.stdout[-2_000:])

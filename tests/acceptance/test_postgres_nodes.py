@@ -6,6 +6,8 @@ import pytest
 import trio
 from moorage.runtime import UnknownRun, open_reader, open_supervisor
 
+PATIENCE_SECONDS = 120
+
 
 class Slow:
     """An agent that streams a word, and ends when it is let."""
@@ -40,7 +42,7 @@ async def test_submit_here_wait_there_and_follow_from_a_third(postgres):
                     if event.type == "run_completed":
                         return
 
-        with trio.fail_after(30):
+        with trio.fail_after(PATIENCE_SECONDS):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(follow)
                 run = await here.submit("from here")
@@ -68,7 +70,7 @@ async def test_a_run_is_cancelled_from_a_node_that_does_not_have_it(postgres):
         run = await (await first.session("s")).submit("x")
         there = await second.session("s")
 
-        with trio.fail_after(30):
+        with trio.fail_after(PATIENCE_SECONDS):
             assert await there.cancel(run.id)
             outcome = await there.wait(run.id)
 
@@ -86,7 +88,7 @@ async def test_a_node_that_leaves_leaves_its_sessions_to_the_others(postgres):
             there = await second.session("s")
             assert (await there.status()).queued == (run.id,)
 
-        with trio.fail_after(30):
+        with trio.fail_after(PATIENCE_SECONDS):
             await there.resume()
             outcome = await there.wait(run.id)
 

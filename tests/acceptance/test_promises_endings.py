@@ -17,6 +17,7 @@ from moorage.runtime import (
 from moorage.stores import JournalStore, MemoryStore
 from moorage.stores.simulated_disk import SimulatedDisk
 
+PATIENCE_SECONDS = 120
 LEAVE_AT_ONCE = SupervisorLimits(drain_seconds=0)
 
 
@@ -42,12 +43,12 @@ async def test_5_a_run_is_awaited_by_id_before_during_after_and_after_a_restart(
             await trio.lowlevel.checkpoint()
             await session.resume()
         await wait()
-        with trio.fail_after(10), pytest.raises(UnknownRun):
+        with trio.fail_after(PATIENCE_SECONDS), pytest.raises(UnknownRun):
             await session.wait("run_unknown")
     async with open_supervisor(open_store(), works) as supervisor:
         session = await supervisor.session("s")
         await wait()
-        with trio.fail_after(10), pytest.raises(UnknownRun):
+        with trio.fail_after(PATIENCE_SECONDS), pytest.raises(UnknownRun):
             await session.wait("run_unknown")
 
     assert len(outcomes) == 5

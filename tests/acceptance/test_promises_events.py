@@ -16,6 +16,8 @@ from moorage.runtime.testing import assert_contiguous
 from moorage.stores import JournalStore, MemoryStore
 from moorage.stores.simulated_disk import SimulatedDisk
 
+PATIENCE_SECONDS = 120
+
 # ---- 7 ----
 
 
@@ -124,7 +126,7 @@ async def test_8_while_an_append_is_held_back_nobody_sees_its_events():
     async def read_on(events):
         seen.append(await anext(events))
 
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE_SECONDS):
         async with open_supervisor(store, agent) as supervisor:
             session = await supervisor.session("s")
             await session.submit("x")
@@ -196,7 +198,7 @@ async def test_9_a_subscriber_that_does_not_read_delays_no_other_and_misses_noth
         async for batch in subscription.batches():
             seen.extend(batch)
 
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE_SECONDS):
         async with open_supervisor(open_store(), works) as supervisor:
             session = await supervisor.session("s")
             async with session.subscribe() as stalled, session.subscribe() as reading:

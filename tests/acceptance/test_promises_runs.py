@@ -25,6 +25,7 @@ from moorage.stores import JournalStore, MemoryStore
 from moorage.stores.faults import Fault, FaultyStore
 from moorage.stores.simulated_disk import SimulatedDisk
 
+PATIENCE_SECONDS = 120
 LEAVE_AT_ONCE = SupervisorLimits(drain_seconds=0)
 
 
@@ -204,7 +205,9 @@ async def test_3_every_accepted_run_has_one_outcome_whatever_crashes(works, seed
         session = await supervisor.session("s")
         for run_id in accepted:
             await session.cancel(run_id)
-        outcomes = [await session.wait(run_id, timeout_seconds=20) for run_id in accepted]
+        outcomes = [
+            await session.wait(run_id, timeout_seconds=PATIENCE_SECONDS) for run_id in accepted
+        ]
         events = await session.events(limit=10_000)
 
     assert len(outcomes) == 18

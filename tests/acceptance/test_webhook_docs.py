@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,8 @@ from moorage.adapters.sinks.webhook import WebhookSink, new_secret
 from moorage.adapters.sinks.webhook.signing import signed_headers
 from moorage.runtime import Event
 
+from tests.acceptance.ports import reserved_port
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -33,16 +34,17 @@ def receiving(directory: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """The receiver of the document as a process."""
     (program,) = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
     (directory / "receiver.py").write_text(program)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with subprocess.Popen(
-        [sys.executable, "receiver.py"],
-        cwd=directory,
-        env={**os.environ, "WEBHOOK_SECRET": SECRET, "PORT": str(port)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as process:
+    with (
+        reserved_port() as port,
+        subprocess.Popen(
+            [sys.executable, "receiver.py"],
+            cwd=directory,
+            env={**os.environ, "WEBHOOK_SECRET": SECRET, "PORT": str(port)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        ) as process,
+    ):
         try:
             yield f"http://127.0.0.1:{port}/", process
         finally:
@@ -73,7 +75,7 @@ async def test_the_receiver_takes_what_is_signed_and_each_message_once(tmp_path:
         now = int(time.time())
         forged = signed_headers([new_secret()], "m", now, body)
         old = signed_headers([SECRET], "m", now - 301, body)
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_SECONDS) as client:
             refused = [await client.post(url, content=body, headers=it) for it in (forged, old)]
         process.kill()
         assert process.stdout is not None

@@ -13,6 +13,7 @@ import trio
 from moorage.adapters.gateways.webhooks import WebhookFile
 from moorage.adapters.sinks.webhook import verify
 
+from tests.acceptance.ports import reserved_port
 from tests.acceptance.test_http_crash import serving
 from tests.adapters.sinks.webhook.target import Reply, listening
 
@@ -114,20 +115,20 @@ async def test_a_server_killed_in_mid_delivery_delivers_everything_in_order_with
 async def test_a_target_that_was_down_gets_exactly_what_it_is_owed_in_order(
     tmp_path: Path,
 ) -> None:
-    async with listening() as target:
-        url, port = target.url, target.port
-    _, secret = WebhookFile(tmp_path / "webhooks.json").add(url, created_at_ns=1)
     heard = Heard()
 
     async def answer(number: int, received: Received) -> Reply:
         heard.hear(received, secret)
         return Reply()
 
-    async with serving(tmp_path, *OPTIONS) as server:
-        head_seq = await run_to_the_end(server.address, "a", 20)
-        await failures(server.address)
-        async with listening(answer, port=port):
-            await heard.wait_all({"a": head_seq})
+    with reserved_port() as port:
+        url = f"http://127.0.0.1:{port}/hook"
+        _, secret = WebhookFile(tmp_path / "webhooks.json").add(url, created_at_ns=1)
+        async with serving(tmp_path, *OPTIONS) as server:
+            head_seq = await run_to_the_end(server.address, "a", 20)
+            await failures(server.address)
+            async with listening(answer, port=port):
+                await heard.wait_all({"a": head_seq})
 
     assert heard.seqs == {"a": list(range(1, head_seq + 1))}
     assert heard.repeated == 0
@@ -135,7 +136,7 @@ async def test_a_target_that_was_down_gets_exactly_what_it_is_owed_in_order(
 
 async def failures(address: str) -> None:
     """Return when the only webhook has failed twice."""
-    async with httpx.AsyncClient(base_url=address) as client:
+    async with httpx.AsyncClient(base_url=address, timeout=PATIENCE_SECONDS) as client:
         with trio.fail_after(PATIENCE_SECONDS):
             while True:
                 (webhook,) = (await client.get("/v1/webhooks")).json()["webhooks"]
