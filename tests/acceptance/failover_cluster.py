@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 PROGRAM = Path(__file__).with_name("failover_node.py")
 LINE_BYTES = 65_536
-LEAVE_SECONDS_MAX = 30.0
+LEAVE_SECONDS_MAX = 120.0
 DIE_WITH_US = functools.partial(ctypes.CDLL(None).prctl, 1, signal.SIGKILL)
 """Loaded here: little is safe between fork and exec."""
 

@@ -50,6 +50,8 @@ sys.exit(pytest.main(["-q", "-x", "--no-header", "-p", "no:cacheprovider", *sys.
 
 TESTS_FAILED = 1
 """pytest's exit code when tests ran and some failed; higher ones mean that they could not run."""
+UNBROKEN_TIMES = 20
+"""So many times what a mutant gets: the tests of all of them, and too little would be a failure."""
 
 
 @attrs.frozen
@@ -137,7 +139,7 @@ def check_unbroken(mutations: list[Mutation], seconds_max: float) -> Verdict:
     with tempfile.TemporaryDirectory(prefix="moorage-mutant-") as directory:
         target = Path(directory).resolve()
         copy_tree(target)
-        code, output = run_tests(target, tests, seconds_max * 4)
+        code, output = run_tests(target, tests, seconds_max * UNBROKEN_TIMES)
     seconds = time.monotonic() - begin
     how = "all named tests pass" if code == 0 else f"named tests fail unbroken (exit code {code})"
     return Verdict("(the code as it is)", 0, code == 0, seconds, how, output)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 EXAMPLES_MAX = 5
-ANSWER_SECONDS_MAX = 20
+ANSWER_SECONDS_MAX = 120
 KNOWN = "a"
 """The session that most examples are about: of an id that is made up there is none."""
 

@@ -20,13 +20,14 @@ from moorage.adapters.agents.model_twin import (
     ToolUse,
     Usage,
 )
+from moorage.adapters.agents.model_twin.http_connection import HttpConnection
 from moorage.adapters.agents.openai_api import OpenAIAgent
 from moorage.adapters.agents.provider.hooks import ChangeInput, Deny, Hooks, ReplaceResult
 from moorage.adapters.agents.tools import ToolLimits, tool
 from moorage.runtime import RunState, open_supervisor
 from moorage.stores import MemoryStore
 
-PATIENCE_SECONDS = 10
+PATIENCE_SECONDS = 120
 APIS = ("anthropic", "responses", "chat")
 
 
@@ -312,15 +313,21 @@ async def test_a_conversation_that_another_agent_held_is_continued_with_every_ca
 # ---- people ----
 
 
-async def test_a_steer_is_in_the_next_request_and_skipped_calls_have_results(talking):
-    launched = []
+async def test_a_steer_is_in_the_next_request_and_skipped_calls_have_results(talking, monkeypatch):
+    launched, steered = [], trio.Event()
+
+    async def pause(connection, seconds):
+        await steered.wait()
+        return False  # it goes on
+
+    monkeypatch.setattr(HttpConnection, "pause", pause)
 
     @tool
     async def launch(what: str) -> None:
         launched.append(what)
 
     script = [
-        [Text("I launch."), Stall(0.2), ToolUse("launch", {"what": "rocket"})],
+        [Text("I launch."), Stall(), ToolUse("launch", {"what": "rocket"})],
         Text("As you like."),
     ]
     options = {"tools": [launch], "coalesce_seconds": 0}
@@ -328,6 +335,7 @@ async def test_a_steer_is_in_the_next_request_and_skipped_calls_have_results(tal
         run = await session.submit("Launch")
         await happened(session, "message_streamed")
         outcome = await run.steer("Stop!")
+        steered.set()
         (await run.wait()).unwrap()
 
     assert outcome.steered
