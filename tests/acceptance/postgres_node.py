@@ -1,8 +1,9 @@
 """A node for tests of faults: it appends to session s whenever it has it, and tells everything.
 
-Lines on standard output: ``opened``, ``claimed EPOCH HEAD ATTEMPTS``, ``acknowledged SEQ``,
-``stale``, ``failed``. A process id on standard input is that of a node which it kills; from then on
-it counts its attempts to take the session anew.
+Lines on standard output: ``opened``, ``claimed EPOCH HEAD TICKS``, ``acknowledged SEQ``, ``stale``,
+``failed``. A process id on standard input is that of a node which it kills; ticks count from then
+on. They and no clock say for how long it did without the session: what holds this process up is no
+delay of its claim's.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from moorage.stores.conformance.scenario import Author, note, refuse
 
 PAUSE_SECONDS = 0.005
 """Between two attempts, and between two appends."""
+TICK_SECONDS = 0.05
 
 
 def tell(*words: object) -> None:
@@ -26,30 +28,33 @@ def tell(*words: object) -> None:
     os.write(1, f"{' '.join(map(str, words))}\n".encode())
 
 
-class Attempts:
-    """To take the session, since it was taken or its owner killed."""
+class Ticks:
+    """Since the last kill, or the start."""
 
     def __init__(self) -> None:
-        self.made = 0
+        self.count = 0
+
+    async def keep(self) -> None:
+        while True:
+            await trio.sleep(TICK_SECONDS)
+            self.count += 1
 
     async def kill_when_told(self) -> None:
         async with trio.lowlevel.FdStream(os.dup(0)) as told:
             async for line in told:
                 os.kill(int(line), signal.SIGKILL)
-                self.made = 0
+                self.count = 0
 
 
-async def serve(store: PostgresStore, attempts: Attempts) -> None:
+async def serve(store: PostgresStore, ticks: Ticks) -> None:
     """One ownership after the other."""
     while True:
-        attempts.made += 1
         try:
             author = await Author.of(store, "s")
         except (SessionHeld, StoreFailed):
             await trio.sleep(PAUSE_SECONDS)
             continue
-        tell("claimed", author.claim.epoch, author.head_seq, attempts.made)
-        attempts.made = 0
+        tell("claimed", author.claim.epoch, author.head_seq, ticks.count)
         try:
             while True:
                 number = author.head_seq + 1
@@ -77,14 +82,15 @@ async def renew(store: PostgresStore, lease_seconds: float) -> None:
 
 
 async def main(dsn: str, schema: str, lease_seconds: float) -> None:
-    store, attempts = PostgresStore(dsn, schema=schema, lease_seconds=lease_seconds), Attempts()
+    store, ticks = PostgresStore(dsn, schema=schema, lease_seconds=lease_seconds), Ticks()
     async with (
         store.opened(owner="a node of a test", deliver=refuse),
         trio.open_nursery() as nursery,
     ):
         tell("opened")
-        nursery.start_soon(attempts.kill_when_told)
-        nursery.start_soon(serve, store, attempts)
+        nursery.start_soon(ticks.keep)
+        nursery.start_soon(ticks.kill_when_told)
+        nursery.start_soon(serve, store, ticks)
         nursery.start_soon(renew, store, lease_seconds)
 
 
