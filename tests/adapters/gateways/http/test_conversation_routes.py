@@ -43,7 +43,7 @@ async def test_messages_of_elsewhere_become_part_of_the_context(serving):
 
 async def test_labels_are_set_moved_listed_and_taken_away(serving):
     async with serving() as service:
-        await service.submit("a", 1, prefer="wait=9")
+        await service.submit("a", 1, prefer="wait=60")
         first = await service.client("PUT", f"{A}/labels/start", {"seq": 1, "description": "d"})
         await service.client("PUT", f"{A}/labels/here%2Fnow")
         await service.client("PUT", f"{A}/labels/start", {"seq": 2})

@@ -13,7 +13,7 @@ EVENTS = "/v1/sessions/a/events"
 
 async def test_pages_go_forwards_and_backwards(serving):
     async with serving() as service:
-        await service.submit("a", {"deltas": 10}, prefer="wait=9")
+        await service.submit("a", {"deltas": 10}, prefer="wait=60")
         first = (await service.client("GET", f"{EVENTS}?limit=4")).json()
         then = (await service.client("GET", f"{EVENTS}?after={first['next_after']}&limit=3")).json()
         last = (await service.client("GET", f"{EVENTS}?before=10&limit=2")).json()
@@ -25,8 +25,8 @@ async def test_pages_go_forwards_and_backwards(serving):
 
 async def test_types_and_run_id_filter(serving):
     async with serving() as service:
-        first = await service.submit("a", 1, prefer="wait=9")
-        await service.submit("a", 2, prefer="wait=9")
+        first = await service.submit("a", 1, prefer="wait=60")
+        await service.submit("a", 2, prefer="wait=60")
         query = f"types=run_started,run_completed&types=run_submitted&run_id={first['run_id']}"
         page = (await service.client("GET", f"{EVENTS}?{query}")).json()
 
@@ -63,7 +63,7 @@ async def test_a_long_poll_waits_for_an_event_that_matches(serving, autojump_clo
 @pytest.mark.parametrize("query", ["types=nothing", "run_id=run_none"])
 async def test_an_empty_page_of_what_is_filtered_goes_on_behind_what_was_looked_at(serving, query):
     async with serving() as service:
-        await service.submit("a", {"deltas": 10}, prefer="wait=9")
+        await service.submit("a", {"deltas": 10}, prefer="wait=60")
         head_seq = (await service.supervisor.handle("a").info()).head_seq
         page = (await service.client("GET", f"{EVENTS}?{query}")).json()
         again = (await service.client("GET", f"{EVENTS}?{query}&after={head_seq}")).json()
@@ -272,7 +272,7 @@ async def test_no_cursor_and_no_query_makes_the_server_fail(last, query, accept)
         session = await service.supervisor.session("a")
         await session.close()
         headers = {"accept": accept, "last-event-id": last}
-        with trio.fail_after(30):
+        with trio.fail_after(60):
             answer = await service.client("GET", f"{EVENTS}?{query}", headers=headers)
 
     assert answer.status in (200, 204, 400, 404, 410, 422)

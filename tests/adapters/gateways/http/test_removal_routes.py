@@ -24,7 +24,7 @@ async def test_a_deleted_session_is_unknown_and_so_is_deleting_it_again(serving)
 
 async def test_what_is_deleted_softly_is_hidden_can_be_read_and_comes_back(serving):
     async with serving() as service:
-        await service.submit("a", "x", prefer="wait=9")
+        await service.submit("a", "x", prefer="wait=60")
         await service.client("POST", "/v1/sessions", {"id": "b"})
         deleted = await service.client("DELETE", "/v1/sessions/a?soft=true&reason=asked%20for")
         again = await service.client("DELETE", "/v1/sessions/a?soft=true")

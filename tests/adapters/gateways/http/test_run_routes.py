@@ -12,7 +12,7 @@ async def test_a_run_is_accepted_and_its_outcome_read_later(serving):
         run = await service.submit("a", "wait")
         before = (await service.client("GET", f"{RUNS}/{run['run_id']}")).json()
         service.agent.go.set()
-        after = (await service.client("GET", f"{RUNS}/{run['run_id']}?wait_seconds=9")).json()
+        after = (await service.client("GET", f"{RUNS}/{run['run_id']}?wait_seconds=60")).json()
 
     assert (before["state"], before["outcome"]) in (("running", None), ("queued", None))
     assert after["state"] == after["outcome"]["state"] == "completed"
@@ -52,7 +52,7 @@ async def test_a_wait_that_is_too_short_tells_how_far_the_run_is(serving, autoju
 
 async def test_a_failed_run_is_no_failed_request(serving):
     async with serving() as service:
-        run = await service.submit("a", "fail", prefer="wait=9")
+        run = await service.submit("a", "fail", prefer="wait=60")
 
     assert run["state"] == "failed"
     assert run["outcome"]["error"]["type"] == "ValueError"
@@ -93,7 +93,7 @@ async def test_cancel_says_whether_it_took_effect(serving):
         run = await service.submit("a", "wait")
         path = f"{RUNS}/{run['run_id']}"
         first = await service.client("POST", f"{path}/cancel", {"reason": "enough"})
-        ended = await service.client("GET", f"{path}?wait_seconds=9")
+        ended = await service.client("GET", f"{path}?wait_seconds=60")
         again = await service.client("POST", f"{path}/cancel")
         unknown = await service.client("POST", f"{RUNS}/run_none/cancel")
 
@@ -107,11 +107,11 @@ async def test_a_run_that_asks_is_answered_once(serving):
         run = await service.submit("a", "ask")
         path = f"{RUNS}/{run['run_id']}"
         await service.supervisor.handle("a").events(
-            types={"run_asked"}, run_id=run["run_id"], wait_seconds=9
+            types={"run_asked"}, run_id=run["run_id"], wait_seconds=60
         )
         first = await service.client("POST", f"{path}/answers/question", {"value": {"x": [1]}})
         again = await service.client("POST", f"{path}/answers/question", {"value": 2})
-        ended = await service.client("GET", f"{path}?wait_seconds=9")
+        ended = await service.client("GET", f"{path}?wait_seconds=60")
 
     assert (first.json(), again.json()) == ({"answered": True}, {"answered": False})
     assert ended.json()["outcome"]["output"] == {"answered": {"x": [1]}}
@@ -155,8 +155,8 @@ async def test_an_open_approval_is_listed_and_decided_once(
     async with serving(agent=scripted) as service:
         run = await service.submit("a", "approve this")
         session = service.supervisor.handle("a")
-        await session.events(types={"tool_approval_requested"}, wait_seconds=9)
-        await session.events(types={"run_waiting"}, wait_seconds=9)
+        await session.events(types={"tool_approval_requested"}, wait_seconds=60)
+        await session.events(types={"run_waiting"}, wait_seconds=60)
         (request,) = (await service.client("GET", "/v1/sessions/a/approvals")).json()["approvals"]
         path = f"/v1/sessions/a/approvals/{request['data']['request_id']}/{verb}"
         first = await service.client("POST", path, {"reason": "no", "by": "me"})
@@ -200,7 +200,7 @@ async def test_a_client_that_goes_away_leaves_the_run_running(serving):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(service.app, scope, receive, send)
             events = await service.supervisor.handle("a").events(
-                types={"message_streamed"}, wait_seconds=9
+                types={"message_streamed"}, wait_seconds=60
             )
             gone.set()
         assert service.app.state.streams == 0
@@ -247,6 +247,6 @@ async def test_an_unknown_agent_or_session_is_told(serving):
 async def test_bytes_and_nan_go_both_ways_as_reversible_json(serving):
     value = {"$bytes": "aGk="}, {"$float": "nan"}, {"$$ref": "x"}
     async with serving() as service:
-        run = await service.submit("a", list(value), prefer="wait=9")
+        run = await service.submit("a", list(value), prefer="wait=60")
 
     assert run["outcome"]["output"]["content"] == list(value)

@@ -137,7 +137,7 @@ async def test_no_time_that_is_none_keeps_a_session(serving, given):
 
 async def test_trimming_forgets_events_and_says_which_is_the_oldest_left(serving):
     async with serving() as service:
-        await service.submit("a", {"deltas": 5}, prefer="wait=9")
+        await service.submit("a", {"deltas": 5}, prefer="wait=60")
         trimmed = await service.client("POST", "/v1/sessions/a/trim", {"before": 5})
         expired = await service.client("GET", "/v1/sessions/a/events")
 

@@ -34,7 +34,7 @@ async def test_the_backlog_comes_first_and_then_what_happens(serving):
 
 async def test_events_are_the_same_in_pages_streams_and_lines(serving):
     async with serving() as service:
-        await service.submit("a", {"deltas": 3}, prefer="wait=9")
+        await service.submit("a", {"deltas": 3}, prefer="wait=60")
         await service.client("POST", "/v1/sessions/a/close")
         page = (await service.client("GET", EVENTS)).json()["events"]
         async with service.client.stream(EVENTS) as stream:
@@ -49,7 +49,7 @@ async def test_events_are_the_same_in_pages_streams_and_lines(serving):
 
 async def test_several_events_are_sent_in_one_chunk(serving):
     async with serving() as service:
-        await service.submit("a", {"deltas": 50}, prefer="wait=9")
+        await service.submit("a", {"deltas": 50}, prefer="wait=60")
         async with service.client.stream(EVENTS) as stream:
             chunk = await stream.receive_chunk()
 
@@ -58,7 +58,7 @@ async def test_several_events_are_sent_in_one_chunk(serving):
 
 async def test_a_large_backlog_is_cut_into_chunks_of_bounded_size(serving):
     async with serving(limits=HttpLimits(chunk_bytes=1_000)) as service:
-        await service.submit("a", {"deltas": 100}, prefer="wait=9")
+        await service.submit("a", {"deltas": 100}, prefer="wait=60")
         await service.client("POST", "/v1/sessions/a/close")
         chunks = []
         async with service.client.stream(EVENTS) as stream:
@@ -71,7 +71,7 @@ async def test_a_large_backlog_is_cut_into_chunks_of_bounded_size(serving):
 
 async def test_it_goes_on_behind_the_last_event_id(serving):
     async with serving() as service:
-        await service.submit("a", {"deltas": 10}, prefer="wait=9")
+        await service.submit("a", {"deltas": 10}, prefer="wait=60")
         headers = {"last-event-id": "9"}
         async with service.client.stream(f"{EVENTS}?after=2", headers=headers) as stream:
             chunk = await stream.receive_chunk()
@@ -212,7 +212,7 @@ async def test_a_deleted_session_ends_its_streams_with_the_problem(serving):
 async def test_a_reader_that_stalls_holds_a_chunk_and_is_cut_in_time(serving, autojump_clock):
     limits = HttpLimits(stall_seconds_max=20, chunk_bytes=500)
     async with serving(limits=limits) as service:
-        await service.submit("a", {"deltas": 1_000}, prefer="wait=9")
+        await service.submit("a", {"deltas": 1_000}, prefer="wait=60")
         async with service.client.stream(EVENTS) as stream:
             begun = trio.current_time()
             await stream.ended.wait()
@@ -254,7 +254,7 @@ async def test_more_streams_than_are_allowed_are_refused(serving):
 
 async def test_a_cursor_that_expired_says_what_is_left(serving):
     async with serving() as service:
-        await service.submit("a", {"deltas": 9}, prefer="wait=9")
+        await service.submit("a", {"deltas": 9}, prefer="wait=60")
         await service.client("POST", "/v1/sessions/a/trim", {"before": 6})
         answer = await service.client(
             "GET", EVENTS, headers={"accept": "text/event-stream", "last-event-id": "2"}
@@ -267,7 +267,7 @@ async def test_a_cursor_that_expired_says_what_is_left(serving):
 async def test_who_stalls_while_the_session_is_trimmed_is_told_what_is_left(serving):
     deltas = 3_000
     async with serving(limits=HttpLimits(chunk_bytes=500)) as service:
-        await service.submit("a", {"deltas": deltas}, prefer="wait=9")
+        await service.submit("a", {"deltas": deltas}, prefer="wait=60")
         async with service.client.stream(EVENTS) as stream:
             await trio.testing.wait_all_tasks_blocked()
             await service.client("POST", "/v1/sessions/a/trim", {"before": deltas})

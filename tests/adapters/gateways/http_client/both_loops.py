@@ -18,7 +18,7 @@ from tests.adapters.gateways.http.service import serving as supervised
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-PATIENCE_SECONDS = 10
+PATIENCE_SECONDS = 60
 HASTY = ClientLimits(backoff_seconds_min=0.001, backoff_seconds_max=0.02)
 """For tests whose server is soon back, or never."""
 
@@ -32,6 +32,19 @@ class Listening:
         self.service = service
         self.address = address
         self.shutdown = shutdown
+        self._token = trio.lowlevel.current_trio_token()
+
+    def tell(self, event: trio.Event) -> None:
+        """Set an event of the server's loop, from either loop."""
+        self._token.run_sync_soon(event.set)
+
+    async def told(self, loop: str, event: trio.Event) -> None:
+        """Wait for an event of the server's loop, in this one."""
+        if loop == "trio":
+            await event.wait()
+        else:
+            wait = partial(trio.from_thread.run, event.wait, trio_token=self._token)
+            await anyio.to_thread.run_sync(wait)
 
     async def client(
         self,

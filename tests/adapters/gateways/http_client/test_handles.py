@@ -219,21 +219,25 @@ async def test_what_became_of_a_submit_that_was_cancelled_is_known_by_its_key(lo
 
     async def work(client):
         session = client.handle("a")
-        with anyio.move_on_after(0.3) as waiting:
+
+        async def submit():
             await session.submit("hello", key="k")
-        token.run_sync_soon(cancelled.set)
-        assert waiting.cancelled_caught
+            raise AssertionError("its append is held")
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(submit)
+            await server.told(loop, store.reached)
+            tasks.cancel_scope.cancel()
+        server.tell(cancelled)
         run = await session.submit("hello", key="k")
         outcome = await run.wait()
         return run.id, outcome.unwrap()
 
     async with listening(store=store) as server, trio.open_nursery() as nursery:
-        token = trio.lowlevel.current_trio_token()
         session = await server.service.supervisor.session("a")
         store.held = trio.Event()
 
         async def release():
-            await store.reached.wait()
             await cancelled.wait()
             store.held.set()
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import anyio
 import pytest
 import trio
@@ -144,20 +146,25 @@ async def test_what_is_no_time_or_name_is_refused():
 
 @both_loops
 async def test_a_server_that_lets_nobody_wait_is_not_asked_all_the_time(loop):
+    limits = ClientLimits(backoff_seconds_min=0.1)
+    asked_at = []
+
     async def work(client):
         session = await client.session("a")
         run = await session.submit("wait")
-        with pytest.raises(WaitTimedOut):
-            await run.wait(timeout_seconds=0.5)
-        return asked
-
-    asked = []
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run.wait)
+            while len(asked_at) < 4:
+                await anyio.sleep(0.01)
+            tasks.cancel_scope.cancel()
 
     async with listening() as server:
         state = server.service.app.state
         state.end()  # as a drain does
         waiting = state.waiting
-        state.waiting = lambda *of: asked.append(of) or waiting(*of)
-        await server.client(loop, work, limits=ClientLimits(backoff_seconds_min=0.1))
+        state.waiting = lambda *of: asked_at.append(trio.current_time()) or waiting(*of)
+        await server.client(loop, work, limits=limits)
 
-    assert 2 <= len(asked) <= 5
+    pauses = [after - before for before, after in pairwise(asked_at)]
+    assert min(pauses) > 0.04  # about the half of the shortest one, by chance
+    assert pauses[2] > 0.16  # and they grow

@@ -2,16 +2,18 @@ from __future__ import annotations
 
 import anyio
 import attrs
+import httpx
 import pytest
 import trio
 from moorage.adapters.gateways.http import HttpLimits
-from moorage.adapters.gateways.http_client import ServerUnreachable, connect
+from moorage.adapters.gateways.http_client import ClientLimits, ServerUnreachable
+from moorage.adapters.gateways.http_client.handles import Session
 from moorage.adapters.gateways.http_client.subscription import check_types, filters_of
+from moorage.adapters.gateways.http_client.transport import Transport
 from moorage.runtime import CursorExpired, InvalidArgument, UnknownRun, UnknownSession
 
 from tests.adapters.gateways.http_client.both_loops import HASTY, both_loops, listening
 from tests.adapters.gateways.http_client.cutting import cutting
-from tests.adapters.gateways.http_client.scripted_server import answering
 
 
 @both_loops
@@ -182,7 +184,7 @@ async def test_connections_that_are_cut_anywhere_lose_and_repeat_nothing(loop):
 async def test_a_reader_that_stalls_is_cut_and_goes_on_where_it_was(loop):
     notes = 12
     limits = HttpLimits(stall_seconds_max=0.2, send_buffer_bytes=65_536)
-    stalled = trio.Event()
+    stalls, cut = trio.Event(), trio.Event()
 
     async def work(client):
         session = client.handle("a")
@@ -192,16 +194,10 @@ async def test_a_reader_that_stalls_is_cut_and_goes_on_where_it_was(loop):
                 got.append(event.data["n"])
                 largest = max(largest, len(events._batch))
                 if len(got) == 1:
-                    if loop == "trio":
-                        await stalled.wait()
-                    else:
-                        await anyio.to_thread.run_sync(wait_from_thread)
+                    server.tell(stalls)
+                    await server.told(loop, cut)
         return got, largest
 
-    def wait_from_thread():
-        trio.from_thread.run(stalled.wait, trio_token=token)
-
-    token = trio.lowlevel.current_trio_token()
     async with listening(limits=limits) as server, trio.open_nursery() as nursery:
         session = await server.service.supervisor.session("a")
         for number in range(notes):
@@ -209,11 +205,11 @@ async def test_a_reader_that_stalls_is_cut_and_goes_on_where_it_was(loop):
         await session.close()
 
         async def see_it_cut():
-            while server.service.app.state.streams == 0:
-                await trio.sleep(0.01)
+            # its stream is opened again by nobody now, so once there is none it has been cut
+            await stalls.wait()
             while server.service.app.state.streams:
                 await trio.sleep(0.01)
-            stalled.set()
+            cut.set()
 
         nursery.start_soon(see_it_cut)
         got, largest = await server.client(loop, work)
@@ -225,11 +221,14 @@ async def test_a_reader_that_stalls_is_cut_and_goes_on_where_it_was(loop):
 @both_loops
 async def test_without_a_server_it_gives_up_after_the_limit(loop):
     limits = attrs.evolve(HASTY, unreachable_seconds_max=0.1)
+    follows, has_all = trio.Event(), trio.Event()
 
     async def work(client):
         async with client.handle("a").subscribe() as events:
             assert (await anext(events)).type == "session_opened"
+            server.tell(follows)
             assert (await anext(events)).data == {"last": True}
+            server.tell(has_all)
             with pytest.raises(ServerUnreachable) as caught:
                 await anext(events)
         return caught.value
@@ -238,9 +237,9 @@ async def test_without_a_server_it_gives_up_after_the_limit(loop):
         session = await server.service.supervisor.session("a")
 
         async def stop():
-            while server.service.app.state.streams == 0:
-                await trio.sleep(0.01)
+            await follows.wait()
             await session.append("note", {"last": True})
+            await has_all.wait()
             server.shutdown.set()
 
         nursery.start_soon(stop)
@@ -250,23 +249,25 @@ async def test_without_a_server_it_gives_up_after_the_limit(loop):
     assert server.address in str(error)
 
 
-async def test_a_server_that_goes_on_draining_is_given_up_after_the_limit():
-    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
-    opening = b": open\nretry: 2000\n\n"
-    away = head + opening + b'id: 7\nevent: end\ndata: {"reason":"draining","after":7}\n\n'
-    limits = attrs.evolve(HASTY, unreachable_seconds_max=0.2, backoff_seconds_max=0.1)
+async def test_a_server_that_goes_on_draining_is_given_up_after_the_limit(autojump_clock):
+    away = b': open\nretry: 2000\n\nid: 7\nevent: end\ndata: {"reason":"draining","after":7}\n\n'
+    limits = ClientLimits(backoff_seconds_min=1, backoff_seconds_max=8, unreachable_seconds_max=60)
+    asked = []
 
-    async with (
-        answering(*[away] * 100) as server,
-        connect(server.address, limits=limits) as client,
-        client.handle("a").subscribe(after=7) as events,
-    ):
-        with pytest.raises(ServerUnreachable):
-            await anext(events)
+    async def drains(request):
+        asked.append(request.url.params["after"])
+        return httpx.Response(200, headers={"content-type": "text/event-stream"}, content=away)
 
-    asked = [request[0].split()[1].rpartition("after=")[2] for request in server.requests]
+    async with httpx.AsyncClient(transport=httpx.MockTransport(drains)) as client:
+        session = Session(Transport(client, "http://h:1", limits, None), "a")
+        async with session.subscribe(after=7) as events:
+            began = trio.current_time()
+            with trio.fail_after(600), pytest.raises(ServerUnreachable):
+                await anext(events)
+
+    assert trio.current_time() - began == pytest.approx(60)
     assert set(asked) == {"7"}
-    assert 3 <= len(asked) <= 20  # later each time
+    assert 8 <= len(asked) <= 20  # later each time
 
 
 def test_filters_are_what_a_query_can_say():

@@ -130,7 +130,7 @@ async def test_bytes_are_base64(serving):
 
 async def test_a_session_is_followed_like_a_stream_until_it_is_closed(serving):
     async with serving() as service:
-        await service.submit("s", "hello", prefer="wait=9")
+        await service.submit("s", "hello", prefer="wait=60")
         async with service.client.stream(f"{STREAM}?offset=-1&live=sse") as stream:
             backlog = told(await stream.receive_chunk())
             await service.client("POST", "/v1/sessions/s/close")

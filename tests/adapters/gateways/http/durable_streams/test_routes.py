@@ -243,7 +243,7 @@ async def test_who_polls_a_stream_that_is_deleted_is_told(serving, autojump_cloc
 async def test_a_session_with_runs_is_read_and_not_written(serving):
     async with serving() as service:
         ask = service.client
-        await service.submit("s", "hello", prefer="wait=9")
+        await service.submit("s", "hello", prefer="wait=60")
         head = await ask("HEAD", STREAM)
         whole = await ask("GET", STREAM)
         page = (await ask("GET", "/v1/sessions/s/events")).json()["events"]
