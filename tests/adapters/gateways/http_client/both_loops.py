@@ -38,13 +38,11 @@ class Listening:
         """Set an event of the server's loop, from either loop."""
         self._token.run_sync_soon(event.set)
 
-    async def told(self, loop: str, event: trio.Event) -> None:
-        """Wait for an event of the server's loop, in this one."""
-        if loop == "trio":
-            await event.wait()
-        else:
-            wait = partial(trio.from_thread.run, event.wait, trio_token=self._token)
-            await anyio.to_thread.run_sync(wait)
+    async def told(self, event: trio.Event) -> None:
+        """Wait for one, in either loop: asked again and again, as a thread that waits for it
+        could not be cancelled."""
+        while not event.is_set():
+            await anyio.sleep(0.01)
 
     async def client(
         self,

@@ -226,7 +226,7 @@ async def test_what_became_of_a_submit_that_was_cancelled_is_known_by_its_key(lo
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(submit)
-            await server.told(loop, store.reached)
+            await server.told(store.reached)
             tasks.cancel_scope.cancel()
         server.tell(cancelled)
         run = await session.submit("hello", key="k")

@@ -195,7 +195,7 @@ async def test_a_reader_that_stalls_is_cut_and_goes_on_where_it_was(loop):
                 largest = max(largest, len(events._batch))
                 if len(got) == 1:
                     server.tell(stalls)
-                    await server.told(loop, cut)
+                    await server.told(cut)
         return got, largest
 
     async with listening(limits=limits) as server, trio.open_nursery() as nursery:
