@@ -299,10 +299,12 @@ async def test_a_connection_that_asks_nothing_is_closed():
     "content", [b"\x00\xff\r\n\r\n", b"GET\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"\r\n" * 40_000]
 )
 async def test_what_is_no_http_is_refused(content):
+    answer = b""
     async with listening() as (_, address, _), connected(address) as stream:
-        await stream.send_all(content)
-        await stream.send_eof()
-        answer = await read_to_end(stream)
+        with suppress(trio.BrokenResourceError):  # cut before all of it has been read
+            await stream.send_all(content)
+            await stream.send_eof()
+            answer = await read_to_end(stream)
         async with asking(address) as client:
             assert (await client.get("/healthz")).status_code == 200
 
