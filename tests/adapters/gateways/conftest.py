@@ -129,13 +129,15 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
 
 OWNER = """
-import sys, trio
-from moorage.runtime import open_supervisor
+import math, sys, trio
+from moorage.runtime import SupervisorLimits, open_supervisor
 from moorage.stores import JournalStore
 from moorage.adapters.agents import ScriptedAgent
 
 async def main():
-    async with open_supervisor(JournalStore(sys.argv[1]), ScriptedAgent()) as supervisor:
+    store, agent = JournalStore(sys.argv[1]), ScriptedAgent()
+    limits = SupervisorLimits(loop_blocked_seconds=math.inf)  # a busy machine is nothing to report
+    async with open_supervisor(store, agent, limits=limits) as supervisor:
         session = await supervisor.session("live")
         await session.execute("first")
         print("ready", flush=True)
