@@ -62,7 +62,18 @@ class PipeReader:
             if self._bytes_left is not None:
                 self._bytes_left -= len(chunk)
             return chunk
-        return b""
+        return self._at_hand()
+
+    def _at_hand(self) -> bytes:
+        """What the pipe has when the grace is over: where this process was held up for that long,
+        the last words of the dead are there still."""
+        assert self._bytes_left is not None
+        try:
+            chunk = os.read(self._stream.fileno(), READ_BYTES)
+        except BlockingIOError:
+            return b""
+        self._bytes_left -= len(chunk)
+        return chunk
 
     def writers_died(self) -> None:
         """The process group is dead. Who left it before may hold the pipe open for ever, so from
