@@ -45,7 +45,11 @@ def running_chromium(*switches: str) -> Iterator[Any]:
         _missing(f"playwright is not installed: {error}")
     path = program()
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=[*SWITCHES, *switches])
+        browser = playwright.chromium.launch(
+            executable_path=path,
+            args=[*SWITCHES, *switches],
+            timeout=PATIENCE_SECONDS * 1000,
+        )
         try:
             yield browser
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -10,13 +11,12 @@ from moorage.adapters.agents.provider.approvals import ToolCall, request_approva
 if TYPE_CHECKING:
     from moorage.runtime import RunContext, RunRequest
 
-WORDS = 400
 WORD_SECONDS = 0.02
 
 
 async def agent(request: RunRequest, context: RunContext) -> Any:
-    """``count`` streams numbers, ``delete`` asks whether it may, ``ask`` has a question, ``stay``
-    never ends, ``steered`` waits for a message; all else is repeated."""
+    """``count`` streams numbers without an end, ``delete`` asks whether it may, ``ask`` has a
+    question, ``stay`` never ends, ``steered`` waits for a message; all else is repeated."""
     text = str(request.input)
     work = _WORK.get(text.partition(" ")[0])
     reply = text if work is None else await work(request, context)
@@ -25,14 +25,11 @@ async def agent(request: RunRequest, context: RunContext) -> Any:
 
 
 async def _count(request: RunRequest, context: RunContext) -> str:
-    said = ""
-    for number in range(WORDS):
-        delta = f"word-{number} "
-        said += delta
-        await context.emit("message_streamed", {"delta": delta})
+    for number in itertools.count():
+        await context.emit("message_streamed", {"delta": f"word-{number} "})
         await context.flush()
         await trio.sleep(WORD_SECONDS)
-    return said
+    raise AssertionError
 
 
 async def _delete(request: RunRequest, context: RunContext) -> str:
