@@ -103,6 +103,9 @@ def play(step, message):
         os._exit(value[0])
     elif kind == "sleep":
         time.sleep(value[0])
+    elif kind == "hold":  # until the test releases it
+        while not os.path.exists(os.path.join(here, "released")):
+            time.sleep(0.01)
     elif kind == "ignore":  # whoever asks it to end
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
@@ -129,10 +132,15 @@ class FakeRpcProgram:
         directory.mkdir(exist_ok=True)
         self.path = str(directory / name)
         self._log = directory / "log.jsonl"
+        self._released = directory / "released"
         script = {"headers": headers, "plays": plays}
         (directory / "script.json").write_text(json.dumps(script))
         (directory / name).write_text(f"#!{sys.executable}\n{PROGRAM}")
         os.chmod(self.path, 0o755)
+
+    def release(self) -> None:
+        """Let it go on behind the step "hold"."""
+        self._released.touch()
 
     def heard(self, method: str | None = None) -> list[Any]:
         """The messages that the program got, or the parameters of those with this method."""

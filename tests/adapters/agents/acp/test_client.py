@@ -9,6 +9,7 @@ from moorage.adapters.agents.provider.hooks import Allow, Ask, Deny, Hooks
 from moorage.adapters.agents.recording import Ended, RecordingContext, execute
 
 from tests.adapters.agents.acp.fake_acp import FakeAcp, text, tool
+from tests.adapters.agents.conftest import SECONDS_MAX
 
 pytest.importorskip("acp")
 
@@ -37,7 +38,7 @@ async def played(
     fake = FakeAcp(directory, step, text("Done"))
     context = context or RecordingContext()
     agent = AcpAgent(fake.command, working_directory=directory, **arguments)
-    with trio.fail_after(20):
+    with trio.fail_after(SECONDS_MAX):
         ended: Ended = await execute(agent, context.request("Hello"), context)
     assert ended.error is None, ended.error
     return fake.answers()[-1], context
@@ -128,7 +129,7 @@ async def test_files_are_read_and_written_in_the_working_directory(tmp_path: Pat
     )
     context = RecordingContext()
 
-    with trio.fail_after(20):
+    with trio.fail_after(SECONDS_MAX):
         agent = AcpAgent(fake.command, working_directory=tmp_path)
         await execute(agent, context.request("Hello"), context)
 
@@ -187,7 +188,7 @@ async def test_a_call_that_runs_when_it_is_asked_about_is_told_once(tmp_path: Pa
     )
     context = RecordingContext()
 
-    with trio.fail_after(20):
+    with trio.fail_after(SECONDS_MAX):
         agent = AcpAgent(fake.command, working_directory=tmp_path, permission_mode="full_auto")
         await execute(agent, context.request("Hello"), context)
 

@@ -30,7 +30,7 @@ def option(category: str, current: str, *values: str) -> dict[str, Any]:
 
 async def run(fake: FakeAcp, directory: Path, **arguments: Any) -> Ended:
     context = RecordingContext()
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         agent = AcpAgent(fake.command, working_directory=directory, **arguments)
         return await execute(agent, context.request("Hello"), context)
 

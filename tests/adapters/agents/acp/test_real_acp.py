@@ -16,6 +16,7 @@ from tests.adapters.agents.real_agents import require, require_program
 
 require("acp")
 require("h11")
+from moorage.adapters.agents.acp import run as run_module  # noqa: E402
 from moorage.adapters.agents.acp.agent import AcpAgent  # noqa: E402
 from moorage.adapters.agents.model_twin import (  # noqa: E402
     HttpError,
@@ -32,9 +33,13 @@ if TYPE_CHECKING:
 
     from moorage.runtime.agents import Agent
 
+    from tests.adapters.agents.conftest import Pace
+
 pytestmark = pytest.mark.real_agent
 PROGRAM = require_program("opencode", variable="MOORAGE_OPENCODE")
 
+SECONDS_MAX = 120.0
+"""Nothing here takes more than a few seconds; a busy machine may take its time."""
 ECHO = ToolUse("bash", {"command": "echo hi", "description": "says hi"}, id="c1")
 SLEEP = ToolUse(
     "bash", {"command": "echo $$ > pid; exec sleep 600", "description": "sleeps"}, id="c1"
@@ -64,7 +69,7 @@ def agent_of(twin: ModelTwin, home: Path, directory: Path, **arguments: Any) -> 
 
 
 async def run(agent: Agent, context: RecordingContext, input: Any = "Hello") -> Ended:
-    with trio.fail_after(120):
+    with trio.fail_after(SECONDS_MAX):
         return await execute(agent, context.request(input), context)
 
 
@@ -86,7 +91,7 @@ def told(context: RecordingContext, *types: str) -> list[Any]:
 
 async def command_of(directory: Path) -> int:
     """The process id of SLEEP's command, once it runs."""
-    with trio.fail_after(120):
+    with trio.fail_after(SECONDS_MAX):
         while True:
             with suppress(FileNotFoundError, ValueError):
                 return int(await trio.Path(directory / "pid").read_text())
@@ -122,7 +127,7 @@ async def test_a_tool_waits_for_an_approval(home: Path, tmp_path: Path, approved
         trio.open_nursery() as nursery,
     ):
         nursery.start_soon(run, agent_of(twin, home, tmp_path), context)
-        with trio.fail_after(120):
+        with trio.fail_after(SECONDS_MAX):
             name = await context.wait_asked()
         assert len(twin.requests) == 1
         context.answer(name, {"approved": approved, "by": "ada"})
@@ -149,8 +154,16 @@ async def test_errors_of_the_model_are_those_of_the_taxonomy(home: Path, tmp_pat
 
 @pytest.mark.parametrize("moment", ["stream", "tool", "approval"])
 async def test_a_cancel_ends_it_within_a_second_and_the_session_goes_on(
-    home: Path, tmp_path: Path, moment: str, wait_gone: Callable[..., Any], leaves_nothing: None
+    home: Path,
+    tmp_path: Path,
+    moment: str,
+    pace: Pace,
+    monkeypatch: pytest.MonkeyPatch,
+    wait_gone: Callable[..., Any],
+    leaves_nothing: None,
 ) -> None:
+    if moment == "tool":  # in the others it does not say in time that it has stopped
+        monkeypatch.setattr(run_module, "CANCEL_SECONDS", SECONDS_MAX)
     first: Reply = [Text("Once upon"), Stall()] if moment == "stream" else SLEEP
     context, before = RecordingContext(), child_processes()
     mode = "default" if moment == "approval" else "full_auto"
@@ -161,22 +174,19 @@ async def test_a_cancel_ends_it_within_a_second_and_the_session_goes_on(
         agent = agent_of(twin, home, tmp_path, permission_mode=mode)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(run, agent, context, "First question")
-            with trio.fail_after(120):
+            with trio.fail_after(SECONDS_MAX):
                 while not told(context, awaited.get(moment, "tool_approval_requested")):
                     await trio.sleep(0.01)
             sleeping = [await command_of(tmp_path)] if moment == "tool" else []
-            began = trio.current_time()
             context.cancel()
-            await context.wait_ended()
-            took = trio.current_time() - began
+            await pace.ends_within(1.0, lambda: context.ended, slowness=2.0)
         await wait_gone(*sleeping)
         ended = await run(agent, await after(context, "second"), "And?")
 
-    assert took < 1.0
     assert child_processes() <= before
     assert ended.output["content"] == "Hello again"
     assert "First question" in twin.requests[1].text
-    if moment == "tool":  # in the others it does not say in time that it has stopped
+    if moment == "tool":
         assert "<conversation>" not in twin.requests[1].text
 
 

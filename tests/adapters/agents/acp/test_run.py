@@ -27,7 +27,7 @@ IMAGE = {"type": "image", "media_type": "image/png", "data": b"\x00\x01"}
 
 async def run(fake: FakeAcp, directory: Path, **arguments: Any) -> tuple[Ended, RecordingContext]:
     context = RecordingContext()
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         agent = AcpAgent(fake.command, working_directory=directory, **arguments)
         return await execute(agent, context.request("Hello"), context), context
 

@@ -10,16 +10,20 @@ from moorage.adapters.agents.acp.files import WorkingFiles
 from moorage.adapters.agents.acp.terminals import TERMINALS_MAX, Terminals
 from moorage.adapters.agents.provider.json_rpc import RpcRefused
 
+from tests.adapters.agents.conftest import SECONDS_MAX
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from tests.adapters.agents.conftest import Pace
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
 
 
 @asynccontextmanager
 async def opened(root: Path) -> AsyncIterator[Terminals]:
-    with trio.fail_after(20):
+    with trio.fail_after(SECONDS_MAX):
         async with trio.open_nursery() as nursery:
             yield Terminals(nursery, WorkingFiles(str(root)), {"WORD": "hello"})
             nursery.cancel_scope.cancel()
@@ -71,13 +75,21 @@ async def test_a_killed_command_is_told_with_its_signal_and_can_be_read(tmp_path
         assert terminals.output(id)["output"] == "begun\n"
 
 
-async def test_commands_end_with_the_run(tmp_path: Path) -> None:
-    began = trio.current_time()
+async def test_commands_end_with_the_run(tmp_path: Path, pace: Pace) -> None:
+    begun, ended = trio.Event(), trio.Event()
 
-    async with opened(tmp_path) as terminals:
-        await terminals.create("trap '' TERM; sleep 600")
+    async def one_run() -> None:
+        async with opened(tmp_path) as terminals:
+            id = await terminals.create("trap '' TERM; echo begun; sleep 600")
+            while not terminals.output(id)["output"]:
+                await trio.sleep(0.01)
+            begun.set()
+        ended.set()
 
-    assert trio.current_time() - began < 1.0
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one_run)
+        await begun.wait()
+        await pace.ends_within(1.0, ended.is_set)
 
 
 async def test_what_cannot_be_done_is_refused(tmp_path: Path) -> None:

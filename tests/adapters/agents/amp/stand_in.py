@@ -89,6 +89,9 @@ def play(step):
         os._exit(value[0])
     elif kind == "sleep":
         time.sleep(value[0])
+    elif kind == "hold":  # until the test releases it
+        while not os.path.exists(os.path.join(here, "released")):
+            time.sleep(0.01)
     elif kind == "ignore":  # whoever asks it to end
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
@@ -145,11 +148,16 @@ class StandIn:
     def __init__(self, directory: Path, *steps: Any, **script: Any) -> None:
         self.path = str(directory / "amp")
         self._log = directory / "log.jsonl"
+        self._released = directory / "released"
         (directory / "script.json").write_text(
             json.dumps({"thread": THREAD, "steps": steps, **script})
         )
         Path(self.path).write_text(f"#!{sys.executable}\n{PROGRAM}")
         os.chmod(self.path, 0o700)
+
+    def release(self) -> None:
+        """Let it go on behind the step "hold"."""
+        self._released.touch()
 
     @property
     def heard(self) -> list[dict[str, Any]]:

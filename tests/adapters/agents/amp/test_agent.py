@@ -14,6 +14,7 @@ from moorage.runtime.errors import InvalidArgument
 from moorage.runtime.runs import RunState
 
 from tests.adapters.agents.amp.stand_in import THREAD, StandIn, answer, result
+from tests.adapters.agents.conftest import SECONDS_MAX
 from tests.adapters.agents.killed_host import Host
 
 if TYPE_CHECKING:
@@ -23,11 +24,13 @@ if TYPE_CHECKING:
     from moorage.runtime.agents import Agent, RunContext
     from moorage.runtime.runs import RunRequest
 
+    from tests.adapters.agents.conftest import Pace
+
 BASH = ["tool", "toolu_1", "Bash", {"cmd": "ls"}, "a.txt"]
 
 
 async def run(agent: Agent, context: RecordingContext, input: Any = "Hello") -> Ended:
-    with trio.fail_after(20):
+    with trio.fail_after(SECONDS_MAX):
         return await execute(agent, context.request(input), context)
 
 
@@ -225,7 +228,7 @@ async def test_hooks_see_the_start_the_prompt_and_the_end(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("moment", ["stream", "approval", "ignores signals"])
 async def test_a_cancelled_run_has_ended_within_a_second_with_its_program(
-    tmp_path: Path, moment: str, wait_gone: Callable[..., Any], leaves_nothing: None
+    tmp_path: Path, moment: str, pace: Pace, wait_gone: Callable[..., Any], leaves_nothing: None
 ) -> None:
     first = answer("Well,")
     first[1]["message"]["stop_reason"] = None
@@ -238,12 +241,10 @@ async def test_a_cancelled_run_has_ended_within_a_second_with_its_program(
         nursery.start_soon(run, AmpAgent(executable=amp.path), context)
         while not told(context, awaited):
             await trio.sleep(0.01)
-        began = trio.current_time()
         context.cancel()
-        await context.wait_ended()
+        await pace.ends_within(1.0, lambda: context.ended)
     await wait_gone(amp.heard[0]["pid"])
 
-    assert trio.current_time() - began < 1.0
     assert len(told(context, "tool_call_failed")) == len(told(context, "tool_call_started"))
 
 
@@ -276,7 +277,7 @@ async def test_a_host_that_is_killed_leaves_nothing_and_the_conversation_goes_on
 class StandInFixture:
     """Behaviour for the suite, played by the stand-in."""
 
-    cancel_grace_seconds = 1.0
+    cancel_grace_seconds = SECONDS_MAX
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -317,5 +318,5 @@ class StandInFixture:
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 async def test_it_conforms(check: Check, tmp_path: Path, leaves_nothing: None) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(2 * SECONDS_MAX):
         await check(StandInFixture(tmp_path))

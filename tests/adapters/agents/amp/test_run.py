@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
+import trio.testing
 from moorage.adapters.agents.amp import run as run_module
 from moorage.adapters.agents.amp.agent import AmpAgent
 from moorage.adapters.agents.amp.run import user_message
@@ -11,6 +12,7 @@ from moorage.adapters.agents.provider.text_prompts import TextPrompt
 from moorage.adapters.agents.recording import Ended, RecordingContext, execute
 
 from tests.adapters.agents.amp.stand_in import StandIn, answer, result
+from tests.adapters.agents.conftest import SECONDS_MAX
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,13 +21,20 @@ BASH = ["tool", "toolu_1", "Bash", {"cmd": "ls"}, "a.txt"]
 
 
 async def run(amp: StandIn, context: RecordingContext, **arguments: Any) -> Ended:
-    with trio.fail_after(20):
+    with trio.fail_after(SECONDS_MAX):
         agent = AmpAgent(executable=amp.path, **arguments)
         return await execute(agent, context.request("Hello"), context)
 
 
 def told(context: RecordingContext, *types: str) -> list[Any]:
     return [event.data for event in context.events if event.type in types]
+
+
+async def steer_before_it_goes_on(amp: StandIn, context: RecordingContext) -> None:
+    assert context.steer("More", id="s1")
+    while not context.steers_taken:
+        await trio.sleep(0.01)
+    amp.release()
 
 
 @pytest.mark.parametrize("approved", [True, False])
@@ -89,7 +98,7 @@ async def test_a_steer_is_sent_as_one_and_told_when_amp_takes_it_in(tmp_path: Pa
 async def test_a_steer_that_comes_with_the_last_word_is_waited_for(tmp_path: Path) -> None:
     pause = answer("Well,")
     pause[1]["message"]["stop_reason"] = None
-    amp = StandIn(tmp_path, pause, ["sleep", 0.5], answer("One"), ["hear"], answer("Two"))
+    amp = StandIn(tmp_path, pause, ["hold"], answer("One"), ["hear"], answer("Two"))
     context = RecordingContext()
     ended: list[Ended] = []
 
@@ -100,7 +109,7 @@ async def test_a_steer_that_comes_with_the_last_word_is_waited_for(tmp_path: Pat
         nursery.start_soon(go)
         while not told(context, "message_received"):
             await trio.sleep(0.01)
-        context.steer("More", id="s1")
+        await steer_before_it_goes_on(amp, context)
 
     assert ended[0].output["content"] == "Two"
 
@@ -111,7 +120,7 @@ async def test_a_steer_that_amp_never_takes_in_is_not_waited_for_for_ever(
     monkeypatch.setattr(run_module, "DELIVERY_SECONDS", 0.3)
     pause = answer("Well,")
     pause[1]["message"]["stop_reason"] = None
-    amp = StandIn(tmp_path, pause, ["sleep", 0.3], answer("One"), ["sleep", 600])
+    amp = StandIn(tmp_path, pause, ["hold"], answer("One"), ["sleep", 600])
     context = RecordingContext()
     ended: list[Ended] = []
 
@@ -122,7 +131,7 @@ async def test_a_steer_that_amp_never_takes_in_is_not_waited_for_for_ever(
         nursery.start_soon(go)
         while not told(context, "message_received"):
             await trio.sleep(0.01)
-        context.steer("More", id="s1")
+        await steer_before_it_goes_on(amp, context)
 
     assert ended[0].output["content"] == "One"
     assert [data["code"] for data in told(context, "error_occurred")] == ["steer_undelivered"]
@@ -131,7 +140,7 @@ async def test_a_steer_that_amp_never_takes_in_is_not_waited_for_for_ever(
 async def test_a_steer_that_says_nothing_is_told_and_changes_nothing(tmp_path: Path) -> None:
     pause = answer("Well,")
     pause[1]["message"]["stop_reason"] = None
-    amp, context = StandIn(tmp_path, pause, ["sleep", 0.3], answer("One")), RecordingContext()
+    amp, context = StandIn(tmp_path, pause, ["hold"], answer("One")), RecordingContext()
     ended: list[Ended] = []
 
     async def go() -> None:
@@ -141,6 +150,9 @@ async def test_a_steer_that_says_nothing_is_told_and_changes_nothing(tmp_path: P
         nursery.start_soon(go)
         while not context.steer({"nothing": 1}):
             await trio.sleep(0.01)
+        while not told(context, "error_occurred"):
+            await trio.sleep(0.01)
+        amp.release()
 
     assert ended[0].output["content"] == "One"
     assert [data["code"] for data in told(context, "error_occurred")] == ["steer_unreadable"]
@@ -158,6 +170,7 @@ async def test_a_steer_after_the_last_word_is_left_to_become_a_run(tmp_path: Pat
         nursery.start_soon(go)
         while not told(context, "message_received"):
             await trio.sleep(0.01)
+        await trio.testing.wait_all_tasks_blocked()  # all that it said has been looked at
         context.steer("More", id="s1")
 
     assert ended[0].output["content"] == "One"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ class FakeClaude:
         self.directory = directory
         self.configuration = directory / "configuration"
         self._heard = directory / "heard"
+        self._released = directory / "released"
 
     def executable(self, scenario: str) -> str:
         path = self.directory / f"claude-{scenario}"
@@ -28,9 +30,14 @@ class FakeClaude:
         environment = {
             "CLAUDE_CONFIG_DIR": str(self.configuration),
             "FAKE_CLAUDE_HEARD": str(self._heard),
+            "FAKE_CLAUDE_RELEASED": str(self._released),
             **options.pop("environment", {}),
         }
         return ClaudeAgent(executable=self.executable(scenario), environment=environment, **options)
+
+    def release(self) -> None:
+        """Let a program that lingers end."""
+        self._released.touch()
 
     def heard(self) -> list[dict]:
         """The messages of users that it was told."""
@@ -41,5 +48,9 @@ class FakeClaude:
 
 
 @pytest.fixture
-def fake(tmp_path: Path) -> FakeClaude:
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeClaude:
+    if importlib.util.find_spec("claude_agent_sdk"):
+        # every one of them ends by itself: it may be slow to
+        module = "moorage.adapters.agents.claude_code.conversation"
+        monkeypatch.setattr(f"{module}.GOODBYE_SECONDS", 60.0)
     return FakeClaude(tmp_path)

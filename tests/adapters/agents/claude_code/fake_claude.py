@@ -118,14 +118,15 @@ def mirrors() -> None:
 
 
 def lingers() -> None:
-    """Takes its time to end, once its input has ended."""
+    """Does not end before it is told to, once its input has ended."""
     initialize()
     answer(hear())
     try:
         hear()
     finally:
         mirror({"type": "cost-state", "modelUsage": {}})
-        PAUSE.wait(0.2)
+        while not os.path.exists(os.environ["FAKE_CLAUDE_RELEASED"]):
+            PAUSE.wait(0.01)
 
 
 def remembers() -> None:

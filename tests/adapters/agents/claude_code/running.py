@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 from moorage.adapters.agents.recording import RecordingContext, execute
 
-SECONDS_MAX = 30.0
+SECONDS_MAX = 60.0
 """Nothing here takes a second; a machine that is busy may take its time."""
 
 

@@ -94,6 +94,7 @@ async def test_a_steer_that_comes_too_late_is_left_to_become_a_run(fake):
             while not told(context, "claude_transcript"):
                 await trio.sleep(0.005)
             assert context.steer("too late")
+            fake.release()
 
         nursery.start_soon(steer)
         ended = await run(fake.agent("lingers"), context)

@@ -14,6 +14,7 @@ from moorage.adapters.agents.provider.run_report import RunReport
 from moorage.adapters.agents.recording import RecordingContext, execute
 from moorage.runtime.runs import RunState
 
+from tests.adapters.agents.conftest import SECONDS_MAX
 from tests.adapters.agents.copilot.fake_copilot import (
     OFFLINE,
     FakeCopilot,
@@ -51,7 +52,7 @@ async def test_a_steer_that_the_server_never_takes_up_is_not_waited_for_for_ever
     async def keep() -> None:
         states.append((await execute(agent, context.request("Hi"), context)).state)
 
-    with trio.fail_after(20):
+    with trio.fail_after(SECONDS_MAX):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(keep)
             while not context.steer("Blue, please"):
@@ -74,7 +75,7 @@ async def test_a_session_that_never_says_that_it_is_idle_is_asked(
     fake = FakeCopilot(tmp_path, [*turn, *late], session_tasks_waitForPending=[play])
     context = RecordingContext()
 
-    with trio.fail_after(20):
+    with trio.fail_after(SECONDS_MAX):
         agent = CopilotAgent(executable=fake.path, environment=OFFLINE)
         ended = await execute(agent, context.request("Hi"), context)
 
@@ -83,16 +84,21 @@ async def test_a_session_that_never_says_that_it_is_idle_is_asked(
 
 
 async def test_a_steer_that_says_nothing_is_told_and_changes_nothing(tmp_path: Any) -> None:
-    turn = [*began(), ["sleep", 0.3], *answer("Red.")[2:]]
+    turn = [*began(), ["hold"], *answer("Red.")[2:]]
     fake, context = FakeCopilot(tmp_path, turn), RecordingContext()
     agent = CopilotAgent(executable=fake.path, environment=OFFLINE)
 
-    with trio.fail_after(20):
+    def codes() -> list[str]:
+        return [event.data["code"] for event in context.events if event.type == "error_occurred"]
+
+    with trio.fail_after(SECONDS_MAX):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(execute, agent, context.request("Hi"), context)
             while not context.steer({"nothing": 1}):
                 await trio.sleep(0.01)
+            while not codes():
+                await trio.sleep(0.01)
+            fake.release()
 
-    codes = [event.data["code"] for event in context.events if event.type == "error_occurred"]
-    assert codes == ["steer_unreadable"]
+    assert codes() == ["steer_unreadable"]
     assert len(fake.heard("session.send")) == 1

@@ -62,7 +62,7 @@ async def test_a_session_that_lacks_what_a_run_said_is_told_it_again(
     fake = FakeCopilot(tmp_path, answer("Hi"), session_getMessages=[play])
     context: Any = await after_a_cut_run()
 
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         agent = CopilotAgent(executable=fake.path, environment=OFFLINE)
         await execute(agent, context.request("And now?"), context)
 

@@ -12,7 +12,7 @@ import trio
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-SECONDS = 10
+SECONDS = 60
 """More than any exchange with this machine takes."""
 
 

@@ -33,7 +33,7 @@ class Started:
 
 @asynccontextmanager
 async def program(*arguments):
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         process = await trio.lowlevel.open_process(
             [*PROGRAM, *map(str, arguments)], stdout=subprocess.PIPE
         )

@@ -30,7 +30,7 @@ FULL = [
 
 def client(twin):
     url = f"{twin.url}/v1"
-    return openai.AsyncOpenAI(base_url=url, api_key="k", max_retries=0, timeout=10)
+    return openai.AsyncOpenAI(base_url=url, api_key="k", max_retries=0, timeout=60)
 
 
 def check_usage(usage):

@@ -193,7 +193,7 @@ async def test_the_real_program_talks_to_the_twin_and_calls_a_tool(kind, tmp_pat
     assert twin.statistics().out_of_script == 0
 
 
-async def output(command, environment, cwd, seconds=60):
+async def output(command, environment, cwd, seconds=120):
     """What a program says until it ends; nothing of it is left, whatever happens."""
     told = {"env": environment, "cwd": cwd, "stdin": subprocess.DEVNULL}
     with (cwd / "said").open("w+b") as said:

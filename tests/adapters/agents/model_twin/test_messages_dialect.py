@@ -29,7 +29,7 @@ FULL = [
 
 
 def client(twin):
-    return anthropic.AsyncAnthropic(base_url=twin.url, api_key="k", max_retries=0, timeout=10)
+    return anthropic.AsyncAnthropic(base_url=twin.url, api_key="k", max_retries=0, timeout=60)
 
 
 @pytest.fixture

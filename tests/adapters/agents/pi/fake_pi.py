@@ -15,8 +15,9 @@ from typing import Any
 PROGRAM = r"""
 import json, os, signal, sys, time
 
-script = json.load(open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "script.json")))
-log = open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "log.jsonl"), "a")
+here = os.path.dirname(os.path.abspath(__file__))
+script = json.load(open(os.path.join(here, "script.json")))
+log = open(os.path.join(here, "log.jsonl"), "a")
 log.write(json.dumps({"arguments": sys.argv[1:], "pid": os.getpid()}) + "\n")
 log.flush()
 
@@ -63,6 +64,9 @@ def play(step):
         hear(value[0])
     elif kind == "sleep":
         time.sleep(value[0])
+    elif kind == "hold":  # until the test releases it
+        while not os.path.exists(os.path.join(here, "released")):
+            time.sleep(0.01)
     elif kind == "ignore":  # whoever asks it to end
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
@@ -117,11 +121,16 @@ class FakePi:
     def __init__(self, directory: Path, *steps: Any, **script: Any) -> None:
         self.path = str(directory / "pi")
         self._log = directory / "log.jsonl"
+        self._released = directory / "released"
         (directory / "script.json").write_text(
             json.dumps({"state": state(), "steps": steps, **script})
         )
         Path(self.path).write_text(f"#!{sys.executable}\n{PROGRAM}")
         os.chmod(self.path, 0o700)
+
+    def release(self) -> None:
+        """Let it go on behind the step "hold"."""
+        self._released.touch()
 
     @property
     def heard(self) -> list[dict[str, Any]]:

@@ -116,7 +116,7 @@ console.log(JSON.stringify(results));
         ["node", "--input-type=module", "-e", driver % f"file://{module}"],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=120,
         check=True,
     )
 

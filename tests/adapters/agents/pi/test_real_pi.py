@@ -40,9 +40,13 @@ if TYPE_CHECKING:
     from moorage.runtime.agents import Agent, RunContext
     from moorage.runtime.runs import RunRequest
 
+    from tests.adapters.agents.conftest import Pace
+
 pytestmark = pytest.mark.real_agent
 PROGRAM = require_program("pi", variable="MOORAGE_PI")
 
+SECONDS_MAX = 120.0
+"""Nothing here takes more than a few seconds; a busy machine may take its time."""
 SLEEP = ToolUse("bash", {"command": "echo $$ > pid; exec sleep 600"}, id="c1")
 """pi gives commands a session of their own, so that no signal to its group reaches them."""
 ECHO = ToolUse("bash", {"command": "echo hi"}, id="c1")
@@ -62,7 +66,7 @@ def agent_of(twin: ModelTwin, directory: Path, **arguments: Any) -> PiAgent:
 
 
 async def run(agent: Agent, context: RecordingContext, input: Any = "Hello") -> Ended:
-    with trio.fail_after(40):
+    with trio.fail_after(SECONDS_MAX):
         return await execute(agent, context.request(input), context)
 
 
@@ -83,14 +87,14 @@ def told(context: RecordingContext, *types: str) -> list[Any]:
 
 
 async def wait_told(context: RecordingContext, type_: str) -> None:
-    with trio.fail_after(20):
+    with trio.fail_after(SECONDS_MAX):
         while not told(context, type_):
             await trio.sleep(0.01)
 
 
 async def command_of(directory: Path) -> int:
     """The process id of SLEEP's command, once it runs."""
-    with trio.fail_after(20):
+    with trio.fail_after(SECONDS_MAX):
         while True:
             with suppress(FileNotFoundError, ValueError):
                 return int(await trio.Path(directory / "pid").read_text())
@@ -203,15 +207,18 @@ async def test_a_hook_replaces_what_a_tool_gave(tmp_path: Path) -> None:
 
 
 async def test_a_steer_is_in_the_next_request_with_the_results_of_all_tools(
-    tmp_path: Path,
+    tmp_path: Path, pace: Pace
 ) -> None:
-    slow = [ToolUse("bash", {"command": f"sleep 1; echo {n}"}, id=f"c{n}") for n in (1, 2)]
+    wait = "while [ ! -e go ]; do sleep 0.02; done"
+    slow = [ToolUse("bash", {"command": f"{wait}; echo {n}"}, id=f"c{n}") for n in (1, 2)]
     context = RecordingContext()
 
     async with ModelTwin([slow, Text("Stopped")]).serving() as twin, trio.open_nursery() as nursery:
         nursery.start_soon(run, agent_of(twin, tmp_path, permission_mode="full_auto"), context)
         await wait_told(context, "tool_call_started")
         assert context.steer("Stop, please", id="s1")
+        await pace.programs_had_time()
+        (tmp_path / "go").touch()
         await context.wait_ended()
 
     assert twin.requests[1].prompt == "Stop, please"
@@ -296,7 +303,7 @@ async def test_an_approval_comes_from_whoever_has_the_session(tmp_path: Path) ->
         async with open_supervisor(MemoryStore(), agent) as supervisor:
             session = await supervisor.session("talk")
             run = await session.submit("Hello")
-            with trio.fail_after(30):
+            with trio.fail_after(SECONDS_MAX):
                 async with session.subscribe(types={"tool_approval_requested"}) as events:
                     async for event in events:
                         await session.approve(event.data["request_id"], by="ada")
@@ -323,7 +330,7 @@ async def test_a_missing_key_is_told_before_a_model_is_asked(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("moment", ["stream", "tool", "approval"])
 async def test_a_cancel_ends_pi_within_a_second_and_the_session_goes_on(
-    tmp_path: Path, moment: str, wait_gone: Callable[..., Any], leaves_nothing: None
+    tmp_path: Path, moment: str, pace: Pace, wait_gone: Callable[..., Any], leaves_nothing: None
 ) -> None:
     first: Reply = [Text("Once upon"), Stall()] if moment == "stream" else SLEEP
     context, before = RecordingContext(), child_processes()
@@ -339,14 +346,11 @@ async def test_a_cancel_ends_pi_within_a_second_and_the_session_goes_on(
                 type_ = "message_streamed" if moment == "stream" else "tool_call_started"
                 await wait_told(context, type_)
             sleeping = [await command_of(tmp_path)] if moment == "tool" else []
-            began = trio.current_time()
             context.cancel()
-            await context.wait_ended()
-            took = trio.current_time() - began
+            await pace.ends_within(1.0, lambda: context.ended, slowness=2.0)
         await wait_gone(*sleeping)
         ended = await run(agent, await after(context, "second"), "And?")
 
-    assert took < 1.0
     assert child_processes() <= before
     assert ended.output["content"] == "Hello again"
     assert "First question" in twin.requests[1].text
@@ -431,7 +435,7 @@ async def test_the_second_turn_knows_the_first_after_a_restart(tmp_path: Path) -
 class TwinFixture:
     """Behaviour for the suite, scripted at a twin."""
 
-    cancel_grace_seconds = 1.0
+    cancel_grace_seconds = SECONDS_MAX
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -470,7 +474,7 @@ class TwinFixture:
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 async def test_it_conforms(check: Check, tmp_path: Path, leaves_nothing: None) -> None:
     fixture = TwinFixture(tmp_path)
-    with trio.fail_after(60):
+    with trio.fail_after(2 * SECONDS_MAX):
         async with fixture.twin.serving():
             await trio.testing.wait_all_tasks_blocked()  # the twin's tasks are there from now on
             await check(fixture)

@@ -13,6 +13,7 @@ from moorage.adapters.agents.provider.text_prompts import TextPrompt
 from moorage.adapters.agents.recording import Ended, RecordingContext, execute
 from moorage.runtime.runs import RunState
 
+from tests.adapters.agents.conftest import SECONDS_MAX
 from tests.adapters.agents.pi.fake_pi import FakePi, answer, delta, state
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def asks(about: str = "call", **more: Any) -> dict[str, Any]:
 async def run(
     fake: FakePi, context: RecordingContext, input: Any = "Hello", **arguments: Any
 ) -> Ended:
-    with trio.fail_after(20):
+    with trio.fail_after(SECONDS_MAX):
         agent = PiAgent(executable=fake.path, **arguments)
         return await execute(agent, context.request(input), context)
 
@@ -181,7 +182,7 @@ async def test_a_steer_that_came_a_moment_too_late_for_pi_is_brought_in(tmp_path
 
 
 async def test_a_steer_that_says_nothing_is_told_and_changes_nothing(tmp_path: Path) -> None:
-    fake = FakePi(tmp_path, ["say", delta("Well,")], ["sleep", 0.3], *answer("Fine"))
+    fake = FakePi(tmp_path, ["say", delta("Well,")], ["hold"], *answer("Fine"))
     context = RecordingContext()
     ended: list[Ended] = []
 
@@ -192,6 +193,9 @@ async def test_a_steer_that_says_nothing_is_told_and_changes_nothing(tmp_path: P
         nursery.start_soon(keep)
         while not context.steer({"nothing": 1}):
             await trio.sleep(0.01)
+        while not told(context, "error_occurred"):
+            await trio.sleep(0.01)
+        fake.release()
 
     assert ended[0].state is RunState.COMPLETED
     assert told(context, "error_occurred")[0]["code"] == "steer_unreadable"

@@ -37,7 +37,7 @@ class FakePeer:
         return ProviderExited("it ended", provider="fake", exit_code=0)
 
     async def got(self):
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             return await self._sent.receive()
 
     async def say(self, **message):
@@ -213,7 +213,7 @@ async def test_a_request_that_is_not_answered_in_time_fails_and_its_late_answer_
 async def test_the_peers_end_is_raised_from_the_block_whatever_it_waits_for():
     peer = FakePeer()
 
-    with trio.fail_after(5), pytest.raises(ProviderExited):
+    with trio.fail_after(60), pytest.raises(ProviderExited):
         async with open_json_rpc(peer):
             peer.end()
             await trio.sleep_forever()
@@ -241,7 +241,7 @@ async def test_an_error_of_the_notification_handler_is_raised_from_the_block():
     async def on_notification(method, params):
         raise LookupError(method)
 
-    with trio.fail_after(5), pytest.raises(LookupError):
+    with trio.fail_after(60), pytest.raises(LookupError):
         async with open_json_rpc(peer, on_notification=on_notification):
             await peer.say(method="update")
             await trio.sleep_forever()
@@ -250,7 +250,7 @@ async def test_an_error_of_the_notification_handler_is_raised_from_the_block():
 async def test_a_message_that_is_none_breaks_the_protocol():
     peer = FakePeer()
 
-    with trio.fail_after(5), pytest.raises(ProtocolViolated):
+    with trio.fail_after(60), pytest.raises(ProtocolViolated):
         async with open_json_rpc(peer):
             await peer.say(hello="world")
             await trio.sleep_forever()
@@ -284,7 +284,7 @@ async def test_a_task_that_outlives_its_cancellation_can_hear_a_last_answer():
                 scope.cancel()
                 await rpc.request("prompt")
             except trio.Cancelled:
-                with trio.CancelScope(shield=True), trio.fail_after(5):
+                with trio.CancelScope(shield=True), trio.fail_after(60):
                     await peer.say(method="update", params={})
                     await peer.say(id=rpc.last_id, method="asks under the same id")
                     await peer.say(id=rpc.last_id, result="stopped")
@@ -309,7 +309,7 @@ for line in sys.stdin:
 async def test_it_works_with_a_real_program_to_its_death(leaves_nothing):
     command = [sys.executable, "-c", PROGRAM]
 
-    with trio.fail_after(10), pytest.raises(ProviderExited) as caught:
+    with trio.fail_after(60), pytest.raises(ProviderExited) as caught:
         async with (
             open_line_process(command, provider="fake") as process,
             open_json_rpc(process) as rpc,

@@ -4,6 +4,7 @@ import sys
 
 import pytest
 import trio
+import trio.testing
 from moorage.adapters.agents.provider import line_process
 from moorage.adapters.agents.provider.failures import (
     ProtocolViolated,
@@ -15,6 +16,8 @@ from moorage.adapters.agents.provider.framing import LengthHeaders
 from moorage.adapters.agents.provider.line_process import open_line_process
 from moorage.runtime.errors import InvalidArgument
 from structlog.testing import capture_logs
+
+from tests.adapters.agents.conftest import SECONDS_MAX
 
 PREAMBLE = """
 import json, os, signal, sys, time
@@ -28,7 +31,7 @@ def program(code, environment=None, cwd=None, **more):
 
 
 async def read(process):
-    with trio.fail_after(10):
+    with trio.fail_after(SECONDS_MAX):
         return [message async for message in process.messages()]
 
 
@@ -132,12 +135,13 @@ async def test_a_death_by_signal_is_told_by_the_signals_name():
     assert (caught.value.exit_code, caught.value.signal) == (None, "SIGKILL")
 
 
-async def test_sending_to_a_dead_program_tells_its_death():
+async def test_sending_to_a_dead_program_tells_its_death(monkeypatch):
+    monkeypatch.setattr(line_process, "EXIT_GRACE_SECONDS", SECONDS_MAX)
     code = "sys.stdin.close(); sys.exit(3)"
 
     with pytest.raises(ProviderExited) as caught:
         async with program(code) as process:
-            with trio.fail_after(10):
+            with trio.fail_after(SECONDS_MAX):
                 while True:
                     await process.send({"text": "x" * 100_000})
 
@@ -155,18 +159,26 @@ async def test_a_program_that_closes_its_output_and_lives_on_is_given_up(monkeyp
     assert "did not end" in str(caught.value)
 
 
-async def test_a_cancelled_program_is_gone_within_a_second(leaves_nothing):
+async def test_a_cancelled_program_is_gone_within_a_second(pace, leaves_nothing):
     code = "signal.signal(signal.SIGTERM, signal.SIG_IGN); say(ready=1); time.sleep(600)"
+    ready, gone = trio.Event(), trio.Event()
 
-    with trio.CancelScope() as scope:
-        async with program(code) as process:
-            with trio.fail_after(10):
+    async def use(scope):
+        with scope:
+            async with program(code) as process:
                 async for _ in process.messages():
-                    started = trio.current_time()
-                    scope.cancel()
+                    ready.set()
+        gone.set()
+
+    async with trio.open_nursery() as nursery:
+        scope = trio.CancelScope()
+        nursery.start_soon(use, scope)
+        with trio.fail_after(SECONDS_MAX):
+            await ready.wait()
+        scope.cancel()
+        await pace.ends_within(1.0, gone.is_set)
 
     assert scope.cancelled_caught
-    assert trio.current_time() - started < 1
 
 
 async def test_an_exception_of_the_block_comes_out_bare_and_ends_the_program(leaves_nothing):
@@ -188,9 +200,11 @@ async def test_a_program_may_end_by_itself_when_its_input_is_closed(tmp_path):
 async def test_a_line_that_was_cancelled_halfway_is_the_last(leaves_nothing):
     with pytest.raises(ProtocolViolated):
         async with program("time.sleep(600)") as process:
-            with trio.move_on_after(0.05):
-                await process.send({"text": "x" * 1_000_000})
-            with trio.fail_after(10):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(process.send, {"text": "x" * 1_000_000})
+                await trio.testing.wait_all_tasks_blocked()  # the pipe is full
+                nursery.cancel_scope.cancel()
+            with trio.fail_after(SECONDS_MAX):
                 await process.send({"text": "more"})
 
 
