@@ -489,8 +489,8 @@ class RealScenarios:
         [
             (HttpError(401, "bad key"), "provider_authentication"),
             (HttpError(429, "slow down", retry_after=0), "provider_rate_limited"),
-            (HttpError(500, "broken"), "provider_unavailable"),
-            (HttpError(503, "the model is overloaded"), "provider_overloaded"),
+            (HttpError(500, "broken", retry_after=0), "provider_unavailable"),
+            (HttpError(503, "the model is overloaded", retry_after=0), "provider_overloaded"),
             ([Text("Well, "), Cut()], "connection_lost"),
         ],
         ids=["401", "429", "500", "overloaded", "cut"],
