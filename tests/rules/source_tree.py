@@ -1,4 +1,4 @@
-"""What the rules look at: every Python file of the repository, parsed once."""
+"""What the rules look at: every Python file of the repository."""
 
 from __future__ import annotations
 
@@ -19,7 +19,12 @@ class SourceFile:
 
     name: str
     text: str
-    tree: ast.Module
+
+    @property
+    def tree(self) -> ast.Module:
+        """Parsed anew each time: all of them together take 300 MB, which would slow down the
+        garbage collector for every test that follows."""
+        return ast.parse(self.text, self.name)
 
     @property
     def lines(self) -> list[str]:
@@ -37,9 +42,8 @@ def source_files(*folders: str) -> tuple[SourceFile, ...]:
     found = sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
     assert found, f"no Python files below {folders}"
     return tuple(
-        SourceFile(path.relative_to(ROOT).as_posix(), text, ast.parse(text, str(path)))
+        SourceFile(path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8"))
         for path in found
-        for text in [path.read_text(encoding="utf-8")]
     )
 
 

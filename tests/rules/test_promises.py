@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 
 import pytest
 
@@ -13,10 +14,13 @@ from tests.rules.source_tree import ROOT, source_files
 PROMISES = range(1, 19)
 
 
+@cache
 def promises_of_tests() -> dict[int, list[str]]:
     """Promise -> tests marked ``@pytest.mark.promise(number)``, wherever it is attached."""
     found: dict[int, list[str]] = {number: [] for number in PROMISES}
     for file in source_files("tests"):
+        if "promise" not in file.text:
+            continue
         for node in ast.walk(file.tree):
             if not (isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.mark.promise"):
                 continue

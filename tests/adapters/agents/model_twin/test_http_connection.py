@@ -66,7 +66,7 @@ async def test_an_encoded_body_is_decoded(ask, encoding, pack):
     [
         ("br", b"x", 415),
         ("gzip", b"no gzip", 400),
-        ("gzip", gzip.compress(b"{}")[:-9], 400),
+        ("gzip", gzip.compress(b"{}", mtime=0)[:-9], 400),
     ],
 )
 async def test_a_body_in_no_known_encoding_is_refused_with_the_reason(ask, encoding, body, status):
