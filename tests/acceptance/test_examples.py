@@ -44,7 +44,8 @@ async def run(name, home):
 def has_the_conversation(lines, version):
     assert lines[0].startswith("version: " + version)
     assert len(lines[0]) > len("version: ")
-    assert lines[1:] == CONVERSATION
+    # a slow machine may add the watchdog's report, which goes where structlog writes
+    assert [line for line in lines[1:] if " -> " in line] == CONVERSATION
 
 
 @pytest.mark.parametrize("name", WITH_A_MODEL)

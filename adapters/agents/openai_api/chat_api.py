@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import openai
+import openai.resources.chat.completions.completions  # or the SDK does so in the first run
 
 from ..model_api.answering import read_to_the_end
 from .chat_mapping import ChatStream
