@@ -52,6 +52,12 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """make tells nobody whether tests failed or could not all be run."""
+    if not hasattr(session.config, "workerinput"):
+        session.config.cache.set("exit_status", int(exitstatus))
+
+
 _numbers = itertools.count(1)
 
 

@@ -59,6 +59,8 @@ PATIENCE_SECONDS = 60.0
 NEWS_SECONDS_MAX = 2.0
 """Later is not soon after."""
 TICK_SECONDS = 0.1
+STILL_SECONDS_MAX = 20.0
+"""A machine that stands still for longer is a store that does."""
 HINTS_MAX = 2_000
 """Early returns of wait_news that one task puts up with."""
 _TURNS = 20
@@ -180,7 +182,8 @@ async def let_it_wait() -> None:
 
 class Stopwatch:
     """How late news came, in seconds in which the store answered: a machine, or a server, that
-    stands still for a while makes no news late. ``stopwatch`` gives one that goes."""
+    stands still for a while makes no news late; a store that does so for longer than
+    ``STILL_SECONDS_MAX`` does. ``stopwatch`` gives one that goes."""
 
     def __init__(self) -> None:
         self._ticks = 0
@@ -190,9 +193,12 @@ class Stopwatch:
     async def run(self, reader: StoreReader | None) -> None:
         while True:
             await trio.sleep(TICK_SECONDS)
+            begun_at = trio.current_time()
             if reader is not None:
                 await reader.info("a")
-            self._ticks += 1
+            still_seconds = trio.current_time() - begun_at
+            counts = still_seconds > STILL_SECONDS_MAX
+            self._ticks += round(still_seconds / TICK_SECONDS) if counts else 1
             self._ticked.set()
             self._ticked = trio.Event()
 

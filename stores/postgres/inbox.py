@@ -139,7 +139,7 @@ class Inbox:
         while True:
             letters = await self._pool.ask(_take, self._node, list(self._under_way))
             for letter in letters:
-                if letter.id in self._under_way:  # it was given back a moment ago: next time
+                if letter.id in self._under_way:  # two looks at once
                     continue
                 self._under_way.add(letter.id)
                 self._nursery.start_soon(self._perform, letter)

@@ -63,7 +63,16 @@ def run_pytest(tree: Path, tests: list[str], output: str, *, bytecode: bool) -> 
     assert Path(moorage.runtime.__file__).is_relative_to(tree), moorage.runtime.__file__
     named = [word for plugin in PLUGINS for word in ("-p", plugin)]
     return RAN + pytest.main(
-        ["-q", "-x", "--no-header", "--disable-plugin-autoload", *named, *tests]
+        [
+            "-q",
+            "-x",
+            "--no-header",
+            "--disable-plugin-autoload",
+            "-p",
+            "no:cacheprovider",
+            *named,
+            *tests,
+        ]
     )
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -190,8 +191,10 @@ def test_uvicorn_reloads_a_service_and_its_sessions_go_on(tmp_path):
 
         write(2)
         later = code.stat().st_mtime
+        until = time.monotonic() + SECONDS_MAX
         while (version := version_of(client)) != 2:
             assert process.poll() is None
+            assert time.monotonic() < until
             if version == 1:  # its first look at the files may have come after that write
                 later += 3_600
                 os.utime(code, (later, later))

@@ -18,6 +18,7 @@ import hypothesis.strategies  # noqa: F401
 import pytest
 import trio.testing  # noqa: F401
 
+SECONDS_MAX = 600
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
@@ -40,7 +41,7 @@ def uncovered(module: str) -> str:
         sys.stdout.flush()
         said.seek(0)
         if code:
-            return said.read()[-4_000:]
+            return said.read()[-4_000:] or f"pytest exit code {code}"
     report = io.StringIO()
     percent = measured.report(show_missing=True, file=report)
     return report.getvalue() if percent < 100 else ""
@@ -52,7 +53,9 @@ def main() -> int:
     modules = sorted(m for m in PURE_CORE if f"runtime/{m}.py" not in MIRROR_EXCEPTIONS)
     modules.append("codec")
     with multiprocessing.get_context("fork").Pool(2, maxtasksperchild=1) as pool:
-        results = list(zip(modules, pool.map(uncovered, modules, chunksize=1), strict=True))
+        measuring = pool.map_async(uncovered, modules, chunksize=1)
+        # a fork that was killed would be waited for without an end
+        results = list(zip(modules, measuring.get(SECONDS_MAX), strict=True))
     for module, problem in results:
         if problem:
             print(f"runtime/{module}.py is not fully covered by tests/runtime/test_{module}.py")

@@ -14,6 +14,7 @@ import concurrent.futures
 import contextvars
 import threading
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import structlog
@@ -142,8 +143,10 @@ class TrioThread(Generic[Opened]):
                 self._token.run_sync_soon(self._take)
             except trio.RunFinishedError:
                 self._refuse_all()
-            except BaseException:  # Ctrl-C, before trio was told: the next who asks has to tell it
+            except BaseException:  # Ctrl-C, perhaps before trio was told, on which others count
                 self._awake = False
+                with suppress(trio.RunFinishedError):
+                    self._token.run_sync_soon(self._take)
                 raise
 
     def _refuse_all(self) -> None:

@@ -42,6 +42,12 @@ def told(context: RecordingContext, *types: str) -> list[Any]:
     return [event.data for event in context.events if event.type in types]
 
 
+async def until_it_speaks(context: RecordingContext) -> None:
+    """From then on its turn can be steered."""
+    while not told(context, "message_streamed"):
+        await trio.sleep(0.01)
+
+
 async def after_one_word() -> RecordingContext:
     """A run in a session where something was said that the thread knows of."""
     before = RecordingContext(run_id="before")
@@ -394,13 +400,14 @@ async def test_what_nobody_can_answer_is_refused(tmp_path: Path) -> None:
 
 async def test_a_steer_is_told_when_the_model_gets_it(tmp_path: Path) -> None:
     given = item("started", type="userMessage", id="u", clientId="$clientUserMessageId")
-    turn = [*began(), ["hear", "turn/steer", ["answer", {}]], given, *answer("Blue.")[2:]]
+    hears = ["hear", "turn/steer", ["answer", {}]]
+    turn = [*began(), delta("Well."), hears, given, *answer("Blue.")[2:]]
     fake, context = FakeCodex(tmp_path, turn), RecordingContext()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(run, CodexAgent(executable=fake.path), context)
-        while not context.steer("Blue, please", id="steer-1"):
-            await trio.sleep(0.01)
+        await until_it_speaks(context)
+        assert context.steer("Blue, please", id="steer-1")
 
     sent = told(context, "message_sent")
     assert sent[1] == {"role": "user", "content": "Blue, please", "steer_id": "steer-1"}
@@ -415,7 +422,7 @@ async def test_a_steer_is_told_when_the_model_gets_it(tmp_path: Path) -> None:
 async def test_a_steer_that_comes_too_late_for_its_turn_begins_another(
     tmp_path: Path, reply: Any
 ) -> None:
-    first = [*began(), ["hear", "turn/steer", reply], *answer("Red.")[2:]]
+    first = [*began(), delta("Well."), ["hear", "turn/steer", reply], *answer("Red.")[2:]]
     given = item("started", type="userMessage", id="u", clientId="$clientUserMessageId")
     fake = FakeCodex(tmp_path, first, [*began(), given, *answer("Blue.", 2)[2:]])
     context = RecordingContext()
@@ -426,8 +433,8 @@ async def test_a_steer_that_comes_too_late_for_its_turn_begins_another(
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(keep)
-        while not context.steer("Blue, please", id="steer-1"):
-            await trio.sleep(0.01)
+        await until_it_speaks(context)
+        assert context.steer("Blue, please", id="steer-1")
 
     assert ended[0].output["content"] == "Blue."
     assert fake.heard("turn/start")[1]["clientUserMessageId"] == "steer-1"

@@ -12,11 +12,13 @@ from moorage.adapters.gateways.http.problems import STATUS, problem_of, shown, u
 from moorage.runtime import RunOutcome, RunState, errors
 
 
-def of_module(module: Any) -> list[type[errors.MoorageError]]:
+def errors_in(module: Any) -> list[type[errors.MoorageError]]:
+    """The runtime's, or those that the gateway adds to them."""
     return [
         kind
         for _, kind in inspect.getmembers(module, inspect.isclass)
-        if issubclass(kind, errors.MoorageError) and kind.__module__ == module.__name__
+        if issubclass(kind, errors.MoorageError)
+        and (module is errors or kind.__module__ == module.__name__)
     ]
 
 
@@ -59,7 +61,7 @@ EXAMPLES = [
 ]
 
 
-@pytest.mark.parametrize("kind", of_module(errors) + of_module(problems))
+@pytest.mark.parametrize("kind", errors_in(errors) + errors_in(problems))
 def test_every_error_has_a_status_and_a_title(kind):
     status, title = STATUS[kind]
 
@@ -68,7 +70,7 @@ def test_every_error_has_a_status_and_a_title(kind):
 
 
 def test_every_code_is_stable_and_says_what_it_is():
-    kinds = of_module(errors) + of_module(problems)
+    kinds = errors_in(errors) + errors_in(problems)
 
     codes = [kind.code for kind in kinds]
     assert all(re.fullmatch("[a-z_]+", code) for code in codes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import signal
 import threading
 from contextlib import contextmanager
 
@@ -75,3 +76,19 @@ def leaves_no_thread(test):
         assert [t for t in threading.enumerate() if t.name == "moorage supervisor"] == []
 
     return run
+
+
+@contextmanager
+def no_longer_than_a_minute():
+    """A main thread that waits for longer raises TimeoutError there."""
+
+    def too_long(*_):
+        raise TimeoutError("it has waited for a minute")
+
+    before = signal.signal(signal.SIGALRM, too_long)
+    signal.alarm(60)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)

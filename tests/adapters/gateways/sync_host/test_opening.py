@@ -23,6 +23,7 @@ from tests.adapters.gateways.sync_host.running import (
     event_of,
     in_thread,
     leaves_no_thread,
+    no_longer_than_a_minute,
     opened,
     streaming,
 )
@@ -175,7 +176,11 @@ def test_ctrl_c_during_the_drain_ends_the_drain():
         signal.pthread_kill(main, signal.SIGINT)
         context.sleep(3_600)
 
-    with pytest.raises(KeyboardInterrupt), opened(agent, store, limits=limits) as (_, session):
+    with (
+        no_longer_than_a_minute(),
+        pytest.raises(KeyboardInterrupt),
+        opened(agent, store, limits=limits) as (_, session),
+    ):
         run = session.submit("hello")
         event_of(session, "message_streamed")
 
@@ -197,7 +202,11 @@ def test_ctrl_c_at_the_very_beginning_of_the_drain_ends_it_too(monkeypatch, told
             signal.raise_signal(signal.SIGINT)
 
     limits = SupervisorLimits(drain_seconds=3_600)
-    with pytest.raises(KeyboardInterrupt), opened(endless, store, limits=limits) as (_, session):
+    with (
+        no_longer_than_a_minute(),
+        pytest.raises(KeyboardInterrupt),
+        opened(endless, store, limits=limits) as (_, session),
+    ):
         run = session.submit("hello")
         event_of(session, "message_streamed")
         monkeypatch.setattr(TrioThread, "leave", interrupted)
