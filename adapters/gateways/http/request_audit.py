@@ -16,7 +16,7 @@ from moorage.runtime.errors import InvalidArgument
 from moorage.runtime.runs import approval_of
 
 from .limits import HttpLimits
-from .problems import HostRefused, TooManyRequests, status_of
+from .problems import HostRefused, OriginRefused, TooManyRequests, status_of
 from .rates import RequestRates
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ ALL_REFUSALS_PER_SECOND = 2.0
 """Of all together, whatever addresses they come from: some 170,000 lines a day at the most."""
 READING = frozenset({"GET", "HEAD"})
 _EVERYBODY = "everybody"
-_STRANGERS = "another host's name"
+_STRANGERS = "pages of others"
 
 
 class RequestAudit:
@@ -97,8 +97,8 @@ class RequestAudit:
         if request.recorded or isinstance(error, AuditFailed):
             return
         try:
-            # a page that was pointed here comes from the address of those who belong here
-            stranger = isinstance(error, HostRefused)
+            # a page of somebody else's comes from the address of those who belong here
+            stranger = isinstance(error, (HostRefused, OriginRefused))
             self._by_client.take(_STRANGERS if stranger else request.principal.key)
             self._of_all.take(_EVERYBODY)
         except TooManyRequests:

@@ -118,6 +118,17 @@ async def test_so_is_a_page_of_another_origin(serving, path):
     assert (refused["code"], refused["status"]) == ("origin_refused", 403)
 
 
+async def test_a_page_of_another_origin_uses_up_no_lines_of_those_who_belong_here(serving, path):
+    async with AuditLog(path) as audit, serving(audit=audit) as service:
+        service.app.state.audit = RequestAudit(audit, lambda: 0.0, clients_max=10)
+        for _ in range(REFUSALS_BURST + 1):
+            await service.client("POST", "/v1/sessions", headers={"origin": "https://evil.example"})
+        await service.client("POST", "/v1/sessions", {"nothing": 1})
+
+    codes = [line["code"] for line in lines(path)]
+    assert codes == ["origin_refused"] * REFUSALS_BURST + ["invalid_request"]
+
+
 async def test_reading_is_not_on_record(serving, path):
     async with AuditLog(path) as audit, serving(audit=audit) as service:
         for place in ("/v1/sessions", "/v1/statistics", "/healthz", "/nothing"):
