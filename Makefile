@@ -8,7 +8,7 @@ SECONDS ?= 120
 SEED ?= 1
 FAILOVER_SECONDS ?= 600
 RUNS ?= 100000
-WORKERS ?= 2
+WORKERS ?= 3
 ARGS ?=
 
 VENV := .venv
@@ -30,7 +30,7 @@ demo: $(INSTALLED) ## the whole story in 30 seconds, with a kill -9 in the middl
 	@$(BIN)/moorage demo $(ARGS)
 
 # Workers have to find the same tests in the same order, also where those come out of a set.
-test: $(INSTALLED) ## the test suite, in two processes; ARGS="tests/runtime -k cancel" narrows it
+test: $(INSTALLED) ## the test suite, in three processes; ARGS="tests/runtime -k cancel" narrows it
 	@PYTHONHASHSEED=0 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile $(ARGS)
 
 test-agents: $(AGENTS) ## install the real Claude Code, Codex, Copilot, pi and more, and test with them

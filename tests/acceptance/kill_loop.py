@@ -36,8 +36,8 @@ from kill_checks import NEEDED, SCRATCH, Record, check_session
 SERVICE = Path(__file__).with_name("kill_service.py")
 ROUND_SECONDS = (0.02, 0.5)
 START_SECONDS_MAX = 120
-SHOWN_EVERY = 8
-"""Every so many rounds wait for what has to be put to the test: short lives on a slow machine never
+SHOWN_FIRST, SHOWN_EVERY = 8, 24
+"""Which rounds wait for what has to be put to the test: short lives on a slow machine never
 get to some of it."""
 SHOWN = set(NEEDED) - {"requeued"}
 """What one life can say of itself; the log alone has the rest."""
@@ -133,7 +133,7 @@ def run(kills: int, seed: int, directory: Path) -> int:
         number += 1
         service = Round(directory, seed * 100_000 + number)
         service.wait_ready(record)
-        if number % SHOWN_EVERY == 0:
+        if number % SHOWN_EVERY == SHOWN_FIRST:
             service.wait_shown()
         time.sleep(dice.uniform(*ROUND_SECONDS))  # tidy: real processes, real time
         how = signal.SIGTERM if dice.random() < 0.125 else signal.SIGKILL
