@@ -1,9 +1,9 @@
 """Renderers: events in, text out. They keep no events and never do I/O.
 
-``compact`` is one line per event, streamed text flows together; ``verbose`` shows all of an event;
-``jsonl`` is one reversible JSON object per line, ``jsonl-compact`` the same in less room, and
-``text`` passes through what agents say. ``render`` may leave a line open that the next call
-continues; ``finish`` closes it.
+``compact`` is one line per event, streamed text flows together and so do streamed thoughts;
+``verbose`` shows all of an event; ``jsonl`` is one reversible JSON object per line,
+``jsonl-compact`` the same in less room, and ``text`` passes through what agents say. ``render`` may
+leave a line open that the next call continues; ``finish`` closes it.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ _SUMMARY_CHARS = 200
 _PREFIX_CHARS = 48
 """Of a compact line before its summary."""
 _SECOND_NS = 1_000_000_000
+_THINKS = "thinking: "
+"""In front of a thought, which without colours looks like what is said."""
 
 
 class Renderer(Protocol):
@@ -118,7 +120,8 @@ class _Paint:
 
 
 class CompactRenderer:
-    """``seq time run type summary``; the deltas of a run flow on in one line."""
+    """``seq time run type summary``; the deltas of a run flow on in one line, and so does what it
+    thinks, in a line that says so."""
 
     def __init__(
         self, *, color: bool = False, zone: tzinfo | None = None, width: int | None = None
@@ -126,7 +129,8 @@ class CompactRenderer:
         self._paint = _Paint(color)
         self._room = _SUMMARY_CHARS if width is None else max(width - _PREFIX_CHARS, 20)
         self._zone = zone
-        self._flowing: str | None = None
+        self._flowing: tuple[str | None, bool] | None = None
+        """The run, and whether it thinks."""
         self._open = False
 
     def render(self, events: Iterable[Event]) -> str:
@@ -135,7 +139,10 @@ class CompactRenderer:
             if event.type == "message_streamed" and isinstance(event.data, dict):
                 delta = event.data.get("delta")
                 if isinstance(delta, str):
-                    self._flow(event, delta, parts)
+                    thought = event.data.get("thinking")
+                    if isinstance(thought, str):
+                        self._flow(event, thought, True, parts)
+                    self._flow(event, delta, False, parts)
                     continue
             self._close(parts)
             text = shorten(_describe(event), self._room)
@@ -155,18 +162,23 @@ class CompactRenderer:
         type = paint.type(event, f"{one_line(event.type):<20}")
         return f"{event.seq:>6} {time} {run} {type}"
 
-    def _flow(self, event: Event, delta: str, parts: list[str]) -> None:
-        if self._open and self._flowing != event.run_id:
+    def _flow(self, event: Event, text: str, thinks: bool, parts: list[str]) -> None:
+        if not text:  # a thought comes with an empty delta, which must not end its line
+            return
+        kind = (event.run_id, thinks)
+        if self._open and self._flowing != kind:
             self._close(parts)
-        self._flowing = event.run_id
-        for number, line in enumerate(delta.split("\n")):
+        self._flowing = kind
+        style = _DIM if thinks else None
+        for number, line in enumerate(text.split("\n")):
             if number:
                 self._close(parts)
             if line:
                 if not self._open:
                     parts.append(self._begin(event) + " ")
+                    parts.append(self._paint(style, _THINKS) if thinks else "")
                     self._open = True
-                parts.append(flowing(line))
+                parts.append(self._paint(style, flowing(line)))
 
     def _close(self, parts: list[str]) -> None:
         if self._open:
@@ -221,8 +233,10 @@ def _describe(event: Event) -> str:
     if event.type == "error_occurred" and "message" in data:
         return _problem(data)
     for name in ("content", "text"):
-        if event.type.startswith("message_") and isinstance(data.get(name), str):
-            return summary(data[name], _SUMMARY_CHARS)
+        # a message without text has something else: tool calls, or blocks
+        text = data.get(name)
+        if event.type.startswith("message_") and isinstance(text, str) and text:
+            return summary(text, _SUMMARY_CHARS)
     return summary(data, _SUMMARY_CHARS)
 
 

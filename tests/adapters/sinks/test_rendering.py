@@ -5,8 +5,13 @@ from datetime import UTC
 
 import pytest
 from moorage.adapters.sinks import renderer
-from moorage.adapters.sinks.rendering import describe_output
+from moorage.adapters.sinks.compact_lines import CompactLinesReader
+from moorage.adapters.sinks.rendering import FORMATS, describe_output
 from moorage.runtime import Event, InvalidArgument
+from moorage.runtime.events import AGENT_TYPES, STATE_TYPES
+from moorage.runtime.reversible_json import event_from_json, to_json
+
+from tests.adapters.sinks.event_examples import EVENT_EXAMPLES, UNKNOWN
 
 SECOND = 1_000_000_000
 RUN = "run_0123456789abcdef"
@@ -21,9 +26,22 @@ def delta(seq, text, run_id=RUN):
     return event(seq, "message_streamed", {"delta": text}, run_id)
 
 
-def compact(*events):
-    made = renderer("compact", zone=UTC)
+def rendered(format, *events):
+    made = renderer(format, zone=UTC)
     return made.render(events) + made.finish()
+
+
+def compact(*events):
+    return rendered("compact", *events)
+
+
+def leaves(value):
+    """The names and the single values of data."""
+    if isinstance(value, dict):
+        return [one for name, item in value.items() for one in (name, *leaves(item))]
+    if isinstance(value, list):
+        return [one for item in value for one in leaves(item)]
+    return [value if isinstance(value, str) else json.dumps(value)]
 
 
 def test_an_unknown_format_is_refused_with_those_there_are():
@@ -62,6 +80,73 @@ def test_compact_says_what_happened_in_one_line(type, data, text):
     line = compact(event(7, type, data))
 
     assert f"     7 22:13:20.000 abcdef {type:<20} {text}".rstrip() + "\n" == line
+
+
+def shows_compactly(example, written, text):
+    line = text.removesuffix("\n")
+    assert "\n" not in line
+    assert line.startswith(f"     7 22:13:20.000 abcdef {example.type}")
+    for word in example.about:
+        assert word in line.partition(example.type)[2]
+
+
+def shows_verbosely(example, written, text):
+    head, _, rest = text.partition("\n")
+    assert head == f"#7 {example.type}  2023-11-14 22:13:20.000000+00:00  {RUN}"
+    for one in leaves(to_json(example.data)):
+        assert one in rest
+
+
+def shows_as_json(example, written, text):
+    assert event_from_json(json.loads(text)) == written
+
+
+def shows_as_rows(example, written, text):
+    header, row = text.splitlines()
+    assert CompactLinesReader(json.loads(header)).event(json.loads(row)) == written
+
+
+def shows_what_is_said(example, written, text):
+    assert text == example.said
+
+
+SHOWS = {
+    "compact": shows_compactly,
+    "verbose": shows_verbosely,
+    "jsonl": shows_as_json,
+    "jsonl-compact": shows_as_rows,
+    "text": shows_what_is_said,
+}
+
+
+def test_there_is_an_example_for_every_type_and_a_check_for_every_format():
+    types = {example.type for example in EVENT_EXAMPLES}
+
+    assert types == STATE_TYPES | AGENT_TYPES | {UNKNOWN.type}
+    assert SHOWS.keys() == set(FORMATS)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("example", EVENT_EXAMPLES, ids=lambda example: example.type)
+def test_every_event_says_what_it_is_about(format, example):
+    written = event(7, example.type, example.data)
+
+    SHOWS[format](example, written, rendered(format, written))
+
+
+def test_compact_lets_a_thought_flow_on_apart_from_what_is_said():
+    def thought(seq, text):
+        return event(seq, "message_streamed", {"delta": "", "thinking": text})
+
+    text = compact(
+        thought(1, "hm"), thought(2, "m\nno"), delta(3, "Yes"), delta(4, ""), delta(5, "!")
+    )
+
+    assert [line.partition("message_streamed")[2].strip() for line in text.splitlines()] == [
+        "thinking: hmm",
+        "thinking: no",
+        "Yes!",
+    ]
 
 
 def test_compact_lets_the_deltas_of_a_run_flow_on_in_one_line():
