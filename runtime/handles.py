@@ -31,6 +31,7 @@ from .conversation import ConversationOperations
 from .errors import KeyConflict, UnknownRun
 from .events import same_data
 from .identifiers import check_name, sortable_id
+from .named_cursors import CursorOperations
 from .overrides import with_overrides
 from .reading import SessionReader, has_left
 from .run_handle import Run
@@ -52,7 +53,7 @@ RUN_ATTEMPTS_MAX = 1_000_000
 """The largest ``attempts_max`` of a run."""
 
 
-class Session(ConversationOperations, SessionReader):
+class Session(ConversationOperations, CursorOperations, SessionReader):
     """One session. Methods that change it raise UnknownSession, SessionQuarantined, SessionHeld
     and StoreFailed as well as what they name themselves."""
 

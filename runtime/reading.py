@@ -21,8 +21,6 @@ from .arguments import (
 from .conversation import ConversationReading
 from .errors import (
     AdmissionClosed,
-    CursorHeld,
-    InvalidArgument,
     SessionQuarantined,
     StoreFailed,
     UnknownRun,
@@ -30,6 +28,7 @@ from .errors import (
 )
 from .identifiers import check_name
 from .machine import SessionMachine
+from .named_cursors import NamedCursors
 from .own_process import OwnProcess
 from .recall import recall_session
 from .runs import outcome_of
@@ -75,8 +74,7 @@ class SessionLog:
         self.left = False
         self.copying: set[str] = set()
         """Ids of sessions that are being made out of others."""
-        self._save_cursor = save_cursor
-        self._held: set[tuple[str, str]] = set()
+        self.cursors = NamedCursors(save_cursor)
         self._waiting: dict[str, set[trio.CancelScope]] = {}
 
     @property
@@ -111,20 +109,6 @@ class SessionLog:
             if session_id is None or session_id == waiting_for:
                 for scope in list(scopes):
                     scope.cancel()
-
-    def hold_cursor(self, session_id: str, name: str) -> None:
-        if self._save_cursor is None:
-            raise InvalidArgument("a reader has no named cursors: subscribe without name")
-        if (session_id, name) in self._held:
-            raise CursorHeld(session_id, name=name)
-        self._held.add((session_id, name))
-
-    def release_cursor(self, session_id: str, name: str) -> None:
-        self._held.discard((session_id, name))
-
-    async def save_cursor(self, session_id: str, name: str, seq: int) -> None:
-        assert self._save_cursor is not None, "a held cursor can be saved"
-        await self._save_cursor(session_id, name, seq)
 
 
 class SessionReader(ConversationReading):
@@ -260,6 +244,12 @@ class SessionReader(ConversationReading):
         return Subscription(
             self._log, self._id, after=after, types=check_types(types), run_id=run_id, name=name
         )
+
+    async def cursor(self, name: str) -> int | None:
+        """The seq up to which who reads by this name has acknowledged; None if nothing yet."""
+        check_name("cursor name", name)
+        await self.info()
+        return await self._log.store.cursor(self._id, name)
 
     async def wait(self, run_id: str, *, timeout_seconds: float | None = None) -> RunOutcome:
         """The run's outcome, as soon as it has ended; at any time, from any process.

@@ -81,7 +81,7 @@ class Subscription:
         if self._run_id is not None and not await log.store.find_run(session_id, self._run_id):
             raise UnknownRun(session_id, self._run_id)
         if self._name is not None:
-            log.hold_cursor(session_id, self._name)
+            log.cursors.hold(session_id, self._name)
         self._entered = True
         try:
             self._cursor = await self._start(info.head_seq)
@@ -135,7 +135,7 @@ class Subscription:
     def _release_name(self) -> None:
         """Give the name to the next, who must find what is on its way into the store now."""
         if self._name is not None and not self._entered and not self._acking:
-            self._log.release_cursor(self._session_id, self._name)
+            self._log.cursors.release(self._session_id, self._name)
 
     def __aiter__(self) -> Subscription:
         return self
@@ -176,7 +176,7 @@ class Subscription:
         seq = self._to_ack = max(self._to_ack, event.seq)
         self._acking += 1
         try:
-            await self._log.save_cursor(self._session_id, self._name, seq)
+            await self._log.cursors.save(self._session_id, self._name, seq)
         finally:
             self._acking -= 1
             self._release_name()

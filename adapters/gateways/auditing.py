@@ -18,6 +18,7 @@ Target = TypeVar("Target", Session, Supervisor)
 
 SESSION_ACTIONS = frozenset(
     {
+        "acknowledge",
         "add_messages",
         "answer",
         "append",

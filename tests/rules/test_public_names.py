@@ -80,6 +80,8 @@ SIGNATURES: dict[str, str] = {
         "*, after=0, before=None, limit=100, types=None, run_id=None, wait_seconds=0"
     ),
     "runtime.Session.subscribe": "*, after=0, types=None, run_id=None, name=None",
+    "runtime.Session.cursor": "name",
+    "runtime.Session.acknowledge": "name, seq",
     "runtime.Session.configure": (
         "*, slots=None, tags=None, metadata=None, summary=None, metadata_update=None, "
         "expire_after_seconds=None, node_tags=None"

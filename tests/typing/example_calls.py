@@ -174,6 +174,8 @@ async def events(session: Session) -> None:
     assert_type(page, list[Event])
     assert_type(await session.append("message_received", {"content": "hi"}), Event)
     assert_type(await session.trim(before=page[0].seq), int)
+    assert_type(await session.cursor("mailer"), int | None)
+    assert_type(await session.acknowledge("mailer", page[-1].seq), int)
 
 
 async def managing(session: Session) -> None:

@@ -67,6 +67,7 @@ async def in_asyncio() -> None:
         assert_type(await session.events(after=0, limit=10), list[Event])
         assert_type(await session.status(), SessionStatus)
         assert_type(await session.fork(seq=7), asyncio_host.Session)
+        assert_type(await session.cursor("mailer"), int | None)
         assert_type(await session.transcript(), Transcript)
         assert_type(await supervisor.drain(timeout_seconds=0), DrainReport)
         assert_type(await supervisor.statistics(), SupervisorStatistics)
@@ -97,6 +98,7 @@ def in_threads() -> None:
             assert_type(events.next_batch(timeout_seconds=1), list[Event])
         assert_type(session.status(), SessionStatus)
         assert_type(session.fork(), sync_host.Session)
+        assert_type(session.acknowledge("mailer", 7), int)
         assert_type(supervisor.statistics(), SupervisorStatistics)
         for info in supervisor.sessions():
             assert_type(info, SessionInfo)

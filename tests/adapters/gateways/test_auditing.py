@@ -17,7 +17,7 @@ from moorage.runtime import InvalidArgument, Session, SessionClosed, Supervisor,
 from moorage.stores import MemoryStore
 
 SESSION_READS = {
-    *("branches", "checkpoints", "context", "events", "events_since_label", "execute"),
+    *("branches", "checkpoints", "context", "cursor", "events", "events_since_label", "execute"),
     *("export_messages", "id", "info", "labels", "messages", "run", "run_state", "status"),
     *("subscribe", "transcript", "wait", "wait_idle"),
 }
