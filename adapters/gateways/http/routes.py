@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .conversation_routes import CONVERSATION_OPERATIONS
+from .cursor_routes import CURSOR_OPERATIONS
 from .durable_streams.routes import STREAM_OPERATIONS
 from .event_routes import EVENT_OPERATIONS
 from .node_routes import NODE_OPERATIONS
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 OPERATIONS: tuple[Operation, ...] = (
     *RUN_OPERATIONS,
     *EVENT_OPERATIONS,
+    *CURSOR_OPERATIONS,
     *SESSION_OPERATIONS,
     *REMOVAL_OPERATIONS,
     *CONVERSATION_OPERATIONS,

@@ -356,6 +356,9 @@ COMPONENTS: dict[str, Schema] = {
     "Answered": _all(
         {"answered": {"type": "boolean"}}, "False: nobody was waiting for that any more."
     ),
+    "Cursor": _all(
+        {"name": STRING, "seq": nullable(COUNT)}, "How far who reads by that name has got."
+    ),
     "Trimmed": _all({"oldest_seq": COUNT}, "The oldest event that is still there."),
     "Health": _all({"status": STRING, "reason": nullable(STRING)}, "Whether it works."),
     "Statistics": {"type": "object", "description": "Counts of this process."},

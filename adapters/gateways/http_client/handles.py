@@ -15,6 +15,7 @@ from . import decoding
 from .conversation import ConversationOperations, changed
 from .encoding import expiry, given, limits_of_time, plain
 from .limits import limit_of_time
+from .named_cursors import move_cursor
 from .run_handle import Run
 from .transport import path_of
 
@@ -244,6 +245,15 @@ class Session(ConversationOperations):
         """
         document = await self._post("trim", body={"before": before}, repeatable=True)
         return int(decoding.member(document, "oldest_seq"))
+
+    async def acknowledge(self, name: str, seq: int) -> int:
+        """Record, durably, that who reads by this name is done with everything up to ``seq``.
+
+        It is ``Subscription.ack`` for those who have left theirs. The cursor never goes back;
+        returns where it is now. Raises CursorHeld while a program at the server subscribes by the
+        name, and InvalidArgument for a seq beyond the head and a name of the server's own.
+        """
+        return await move_cursor(self._transport, self._id, name, seq)
 
 
 def _header(key: str) -> str:

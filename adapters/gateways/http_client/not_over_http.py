@@ -10,9 +10,6 @@ if TYPE_CHECKING:
 _OPERATOR = "is for the server's operator, who has the store and the command line"
 
 NOT_OVER_HTTP: Mapping[str, str] = {
-    "Session.subscribe(name)": "a named cursor is held by one live subscriber, and a connection "
-    "does not say when that is gone: keep the seq of the last event and give it as after=",
-    "Subscription.ack": "see Session.subscribe(name)",
     "Supervisor.deliver": "hands over commands of the runtime's inside",
     "Supervisor.drain": "ends the server: its operator does that with SIGTERM",
     "Supervisor.failure": "of the server's store; calls raise it, and /readyz tells of it",

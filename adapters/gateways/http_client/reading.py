@@ -12,6 +12,7 @@ from moorage.runtime.sessions import SessionState
 from . import decoding
 from .errors import ServerUnreachable, WaitTimedOut
 from .limits import limit_of_time
+from .named_cursors import stored_cursor
 from .subscription import Subscription, check_after, check_types, filters_of
 from .transport import path_of
 
@@ -124,23 +125,35 @@ class SessionReading:
         after: int | Literal["head"] = 0,
         types: set[str] | None = None,
         run_id: str | None = None,
+        name: str | None = None,
     ) -> Subscription:
         """Follow the session from behind ``after``: first the backlog, then live.
 
-        ``after="head"`` means from now. ``types`` and ``run_id`` filter. Entering raises
-        UnknownSession, UnknownRun, InvalidArgument for a seq beyond the head, and CursorExpired
-        if events behind ``after`` are gone: ``after=error.oldest_seq - 1`` starts with what is
-        left.
+        ``after="head"`` means from now. ``types`` and ``run_id`` filter. With ``name`` the stored
+        cursor of that name beats ``after``, and ``ack`` moves it. Where the name has no cursor
+        yet, or events behind its cursor were trimmed away, ``after`` says where to start. Nobody
+        holds a name over HTTP: two who read by the same one at once get the same events.
+
+        Entering raises UnknownSession, UnknownRun, InvalidArgument for a seq beyond the head, and
+        CursorExpired if events behind both the stored cursor and ``after`` are gone:
+        ``after=error.oldest_seq - 1`` starts with what is left, also under the same name.
         """
         if run_id is not None:
             check_name("run id", run_id)
+        if name is not None:
+            check_name("cursor name", name)
         return Subscription(
             self._transport,
             self._id,
             after=check_after(after),
             types=check_types(types),
             run_id=run_id,
+            name=name,
         )
+
+    async def cursor(self, name: str) -> int | None:
+        """The seq up to which who reads by this name has acknowledged; None if nothing yet."""
+        return await stored_cursor(self._transport, self._id, name)
 
     async def wait(self, run_id: str, *, timeout_seconds: float | None = None) -> RunOutcome:
         """The run's outcome, as soon as it has ended; at any time, from any process.

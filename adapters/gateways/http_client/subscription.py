@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import anyio
 import anyio.lowlevel
 import httpx
-from moorage.runtime.errors import InvalidArgument
+from moorage.runtime.errors import CursorExpired, InvalidArgument
 from moorage.runtime.events import Event
 from moorage.runtime.identifiers import check_name
 
 from .decoding import session_info
 from .errors import error_of
 from .event_stream import Ended, EventStreamReader, Failed, Led
+from .named_cursors import move_cursor, stored_cursor
 from .transport import path_of
 
 if TYPE_CHECKING:
@@ -49,12 +50,15 @@ class Subscription:
         after: int | Literal["head"],
         types: list[str] | None,
         run_id: str | None,
+        name: str | None,
     ) -> None:
         self._transport = transport
         self._session_id = session_id
         self._after = after
         self._filters = filters_of(types, run_id)
+        self._name = name
         self._cursor = 0
+        self._acked = 0
         self._entered = False
         self._left = False
         self._ended = False
@@ -74,6 +78,25 @@ class Subscription:
     async def __aenter__(self) -> Subscription:
         if self._entered or self._left:
             raise InvalidArgument("this subscription was entered before: make a new one")
+        stored = None
+        if self._name is not None:
+            stored = await stored_cursor(self._transport, self._session_id, self._name)
+        if stored is None or not await self._went_on(stored):
+            await self._begin(stored)
+        self._entered = True
+        return self
+
+    async def _went_on(self, stored: int) -> bool:
+        """Begin behind the stored cursor. False if what follows it is gone."""
+        self._cursor = self._acked = stored
+        try:
+            await self._open()
+        except CursorExpired:
+            return False
+        return True
+
+    async def _begin(self, stored: int | None) -> None:
+        """Begin where ``after`` says."""
         if self._after == "head":
             # asked for by number: a connection that is cut before its first event has no place
             path = path_of("sessions", self._session_id)
@@ -81,9 +104,13 @@ class Subscription:
             self._cursor = info.head_seq
         else:
             self._cursor = self._after
-        await self._open()
-        self._entered = True
-        return self
+        try:
+            await self._open()
+        except CursorExpired as error:
+            if stored is None:
+                raise
+            oldest_seq = error.oldest_seq
+            raise CursorExpired(self._session_id, after=stored, oldest_seq=oldest_seq) from None
 
     async def __aexit__(
         self,
@@ -103,6 +130,30 @@ class Subscription:
             self._index = 0
         self._index += 1
         return self._batch[self._index - 1]
+
+    async def ack(self, event: Event) -> None:
+        """Record, durably, that everything up to ``event`` is done; it never goes back.
+
+        The request is sent again when its connection is cut. Raises StoreFailed, CursorHeld while a
+        program at the server subscribes by the name, ServerUnreachable, and InvalidArgument for a
+        subscription without a name, one that was left, or an event that was not delivered here.
+        """
+        if self._name is None:
+            raise InvalidArgument("only a subscription with a name has a cursor to acknowledge")
+        if not self._entered or self._left:
+            raise InvalidArgument(
+                "outside of its `async with` a subscription has no cursor: acknowledge before you "
+                "leave, or use session.acknowledge"
+            )
+        if event.session_id != self._session_id or event.seq > self._cursor:
+            raise InvalidArgument(
+                f"seq {event.seq} of session {event.session_id!r} was not delivered here"
+            )
+        if event.seq <= self._acked:
+            await anyio.lowlevel.checkpoint()
+            return
+        moved = await move_cursor(self._transport, self._session_id, self._name, event.seq)
+        self._acked = max(self._acked, moved)
 
     def batches(self) -> Batches:
         """The same events as lists, each of what was new; for readers that do much at once."""

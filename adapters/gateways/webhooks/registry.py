@@ -19,6 +19,8 @@ TAGS_MAX = 64
 SECRETS_MAX = 4
 """At once: the newest, and those that it is taking the place of."""
 DESCRIPTION_BYTES_MAX = 1_024
+CURSOR_PREFIX = "webhook/"
+"""Of the names of cursors that are moved by webhooks alone."""
 
 
 @attrs.frozen
@@ -59,13 +61,13 @@ class Webhook:
     @property
     def cursor(self) -> str:
         """The name of its cursor in each session: what it stands behind was taken."""
-        return f"webhook/{self.id}"
+        return f"{CURSOR_PREFIX}{self.id}"
 
     @property
     def offered_cursor(self) -> str:
         """The name of the cursor that is moved before a message is posted, to its end. So a message
         that was on its way in a crash is made of the same events again, and has the same id."""
-        return f"webhook/{self.id}/offered"
+        return f"{CURSOR_PREFIX}{self.id}/offered"
 
     def matches(self, info: SessionInfo) -> bool:
         """Whether it has events of this session."""

@@ -25,6 +25,7 @@ BODIES = {
     "add_messages": {"messages": [{"role": "user", "content": "hello"}]},
     "configure_session": {"slots": 2},
     "trim_session": {"before": 1},
+    "move_cursor": {"seq": 1},
     "make_branch": {"seq": 1},
     "rotate_session": {"summary": "hello"},
     "create_webhook": {"url": "https://example.com/hook"},

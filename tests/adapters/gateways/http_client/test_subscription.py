@@ -10,7 +10,7 @@ from moorage.adapters.gateways.http_client import ClientLimits, ServerUnreachabl
 from moorage.adapters.gateways.http_client.handles import Session
 from moorage.adapters.gateways.http_client.subscription import check_types, filters_of
 from moorage.adapters.gateways.http_client.transport import Transport
-from moorage.runtime import CursorExpired, InvalidArgument, UnknownRun, UnknownSession
+from moorage.runtime import CursorExpired, CursorHeld, InvalidArgument, UnknownRun, UnknownSession
 
 from tests.adapters.gateways.http_client.both_loops import HASTY, both_loops, listening
 from tests.adapters.gateways.http_client.cutting import cutting
@@ -98,6 +98,139 @@ async def test_entering_refuses_what_the_runtime_refuses():
         expired = await server.client("trio", work)
 
     assert (expired.oldest_seq, expired.after) == (3, 0)
+
+
+async def noted(supervisor, count=9):
+    """A session with events up to seq ``count + 1``."""
+    session = await supervisor.session("a")
+    for number in range(count):
+        await session.append("note", {"n": number})
+    return session
+
+
+@both_loops
+async def test_a_name_goes_on_behind_what_it_has_acknowledged(loop):
+    async def work(client):
+        session = client.handle("a")
+        got = []
+        async with session.subscribe(after=2, name="mine") as events:
+            async for event in events:
+                got.append(event.seq)
+                if event.seq == 5:
+                    await events.ack(event)
+                if event.seq == 7:
+                    break
+        async with session.subscribe(after=9, name="mine") as events:
+            again = await anext(events)
+        async with session.subscribe(after=7, types={"note"}, name="another") as events:
+            fresh = await anext(events)
+        return got, again.seq, fresh.seq, await session.cursor("mine")
+
+    async with listening() as server:
+        session = await noted(server.service.supervisor)
+        got, again, fresh, stored = await server.client(loop, work)
+        there = await session.cursor("mine"), await session.cursor("another")
+
+    assert got == [3, 4, 5, 6, 7]
+    assert (again, fresh, stored) == (6, 8, 5)
+    assert there == (5, None)
+
+
+async def test_an_ack_never_goes_back_and_only_what_was_delivered_is_acknowledged():
+    async def work(client):
+        session = client.handle("a")
+        (foreign,) = await client.handle("b").events(limit=1)
+        async with session.subscribe(name="mine") as events:
+            received = [await anext(events) for _ in range(10)]
+            await events.ack(received[6])
+            await events.ack(received[2])
+            with pytest.raises(InvalidArgument, match="not delivered"):
+                await events.ack(foreign)
+            with pytest.raises(InvalidArgument, match="not delivered"):
+                await events.ack(attrs.evolve(received[9], seq=11))
+        with pytest.raises(InvalidArgument, match="leave"):
+            await events.ack(received[8])
+        with pytest.raises(InvalidArgument, match="leave"):
+            await session.subscribe(name="mine").ack(received[8])
+        async with session.subscribe() as events:
+            with pytest.raises(InvalidArgument, match="name"):
+                await events.ack(await anext(events))
+        with pytest.raises(InvalidArgument, match="cursor name"):
+            session.subscribe(name="")
+        return await session.cursor("mine"), await session.acknowledge("mine", 9)
+
+    async with listening() as server:
+        await noted(server.service.supervisor)
+        await server.service.supervisor.session("b")
+
+        assert await server.client("trio", work) == (7, 9)
+
+
+async def test_a_program_at_the_server_that_reads_by_the_name_alone_moves_it():
+    async def work(client):
+        async with client.handle("a").subscribe(name="mine") as events:
+            event = await anext(events)
+            with pytest.raises(CursorHeld):
+                await events.ack(event)
+        with pytest.raises(InvalidArgument, match="webhook/"):
+            await client.handle("a").acknowledge("webhook/whk_1", 1)
+
+    async with listening() as server:
+        session = await noted(server.service.supervisor)
+        async with session.subscribe(name="mine"):
+            await server.client("trio", work)
+
+
+async def test_a_name_whose_cursor_was_trimmed_away_goes_on_where_it_is_told():
+    async def work(client):
+        session = client.handle("a")
+        first = {}
+        for after in (5, 7, "head"):
+            async with session.subscribe(after=after, name="mine") as events:
+                await session.append("note", {})
+                first[after] = (await anext(events)).seq
+        expired = []
+        for after in (0, 1, 4):
+            with pytest.raises(CursorExpired) as caught:
+                await session.subscribe(after=after, name="mine").__aenter__()
+            expired.append((caught.value.after, caught.value.oldest_seq))
+        with pytest.raises(InvalidArgument, match="head"):
+            await session.subscribe(after=99, name="mine").__aenter__()
+        return first, expired
+
+    async with listening() as server:
+        session = await noted(server.service.supervisor)
+        await session.acknowledge("mine", 2)
+        await session.trim(before=6)
+        first, expired = await server.client("trio", work)
+
+    assert first == {5: 6, 7: 8, "head": 13}
+    assert expired == [(2, 6)] * 3
+
+
+@both_loops
+async def test_acknowledged_events_come_once_over_connections_that_are_cut(loop):
+    async def work(client):
+        got = []
+        while len(got) < 400:
+            async with client.handle("a").subscribe(name="mine") as events:
+                for _ in range(100):
+                    event = await anext(events)
+                    got.append(event.seq)
+                await events.ack(event)
+        return got
+
+    async with listening() as server:
+        session = await server.service.supervisor.session("a")
+        await session.execute({"deltas": 400})
+        async with cutting(server.address, bytes_step=9_000) as proxy:
+            server.address = proxy.address
+            got = await server.client(loop, work)
+        stored = await session.cursor("mine")
+
+    assert proxy.cuts >= 5
+    assert got == list(range(1, 401))
+    assert stored == 400
 
 
 @both_loops
