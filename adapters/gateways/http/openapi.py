@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .operations import JSON
 from .problems import PROBLEM_TYPE
-from .schemas import COMPONENTS, ID, ref
+from .schemas import COMPONENTS, NAME_IN_PATH, SESSION_ID_IN_PATH, ref
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -87,7 +87,8 @@ def _operation(operation: Operation) -> dict[str, Any]:
 
 
 def _path_parameter(name: str) -> dict[str, Any]:
-    return {"name": name, "in": "path", "required": True, "schema": ID | {"minLength": 1}}
+    schema = SESSION_ID_IN_PATH if name == "session_id" else NAME_IN_PATH
+    return {"name": name, "in": "path", "required": True, "schema": schema}
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:

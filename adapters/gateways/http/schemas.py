@@ -95,6 +95,16 @@ NODE_TAGS: Schema = TAGS | {"description": "What it demands of the node that ser
 METADATA: Schema = {"type": "object", "description": "Whatever the host wants to keep with it."}
 SLOTS = whole("Runs at once.", minimum=1, maximum=SLOTS_MAX)
 SUMMARY = text("First words of the first input, unless set.", maximum=SUMMARY_BYTES_MAX)
+_NOT_IN_NAMES = r"\u0000-\u001f\u007f-\u009f\u2028\u2029"
+NAME_IN_PATH: Schema = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": NAME_BYTES_MAX,
+    "pattern": rf"^[^{_NOT_IN_NAMES}]*[^{_NOT_IN_NAMES}\s][^{_NOT_IN_NAMES}]*$",
+    "description": "Not blank, and without control characters.",
+}
+"""What check_name takes: the document says it, and the runtime checks it."""
+SESSION_ID_IN_PATH = NAME_IN_PATH | {"maxLength": SESSION_ID_BYTES_MAX}
 SESSION_ID = text("Chosen by the caller, or made.", maximum=SESSION_ID_BYTES_MAX)
 RUN_ID = text()
 ID = {"type": "string"}

@@ -17,7 +17,7 @@ from .schemas import (
     METADATA,
     NEW_EXPIRY,
     NODE_TAGS,
-    PAGE_LIMIT,
+    PAGE_ITEMS_MAX,
     SESSION_ID,
     SLOTS,
     SUMMARY,
@@ -202,7 +202,11 @@ SESSION_OPERATIONS = (
                 schema={"type": "boolean"},
                 description="Those too that are softly deleted.",
             ),
-            Parameter(name="limit", schema=PAGE_LIMIT, description="At most so many."),
+            Parameter(
+                name="limit",
+                schema=whole(minimum=1, maximum=PAGE_ITEMS_MAX),
+                description="At most so many.",
+            ),
             Parameter(
                 name="cursor",
                 schema=text(maximum=4_096),

@@ -50,14 +50,20 @@ def _refuse_constant(name: str) -> Any:
 
 
 def check_body(operation: Operation, value: Any) -> dict[str, Any]:
-    """The body if it is as the operation's schema says. Raises InvalidRequest."""
+    """The body if it is as the operation's schema says, with whole numbers as such: to JSON Schema
+    3.0 is an integer. Raises InvalidRequest."""
     assert operation.body is not None, "only what takes a body is given one"
     validator = _validator(operation.body)
     errors = [_told(error) for error in islice(validator.iter_errors(value), ERRORS_MAX)]
     if errors:
         raise InvalidRequest(errors)
-    body: dict[str, Any] = value
-    return body
+    properties = operation.body["properties"]
+    return {
+        name: int(item)
+        if type(item) is float and properties[name].get("type") == "integer"
+        else item
+        for name, item in value.items()
+    }
 
 
 _validators: dict[int, tuple[Schema, Draft202012Validator]] = {}

@@ -82,6 +82,7 @@ async def test_a_cursor_that_is_none_is_refused(listed, cursor):
     "query",
     [
         "limit=0",
+        "limit=1001",
         "limit=10001",
         "states=old",
         "tags=x",

@@ -7,6 +7,8 @@ from jsonschema import Draft202012Validator
 from moorage.adapters.gateways.http import schemas
 from moorage.adapters.gateways.http.openapi import openapi_document
 from moorage.adapters.gateways.http.routes import OPERATIONS
+from moorage.runtime import InvalidArgument
+from moorage.runtime.identifiers import check_session_id
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 
@@ -24,6 +26,22 @@ def test_every_operation_is_in_it_and_nothing_else():
     assert {(operation.path, operation.method.lower()) for operation in OPERATIONS} == {
         (path, method) for path, methods in paths.items() for method in methods
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "takes"),
+    [("a", True), (" a b ", True), ("ü/?", True), (" ", False), ("", False), ("a\nb", False)],
+)
+def test_names_in_paths_are_described_as_the_runtime_takes_them(name, takes):
+    path = openapi_document(OPERATIONS)["paths"]["/v1/sessions/{session_id}"]
+    (parameter,) = (it for it in path["get"]["parameters"] if it["in"] == "path")
+
+    assert Draft202012Validator(parameter["schema"]).is_valid(name) is takes
+    if takes:
+        assert check_session_id(name) == name
+    else:
+        with pytest.raises(InvalidArgument):
+            check_session_id(name)
 
 
 def test_ids_of_operations_are_different():

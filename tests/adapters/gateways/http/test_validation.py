@@ -69,6 +69,19 @@ def test_what_is_wrong_is_told_by_field_value_and_what_is_expected(body, field, 
     assert expected in error["expected"]
 
 
+def test_whole_numbers_come_as_such_however_they_are_written():
+    bodies = [
+        check_body(OPERATION, read_json(b'{"name": "x", "count": ' + text + b"}"))
+        for text in (b"3", b"3.0", b"3e0")
+    ]
+
+    assert [(body, type(body["count"])) for body in bodies] == [
+        ({"name": "x", "count": 3}, int)
+    ] * 3
+    with pytest.raises(InvalidRequest):
+        check_body(OPERATION, {"name": "x", "count": 3.5})
+
+
 def test_several_errors_are_told_at_once_and_not_too_many():
     with pytest.raises(InvalidRequest, match="and 1 more") as refused:
         check_body(OPERATION, {"name": 1, "count": "x"})
