@@ -197,14 +197,15 @@ def ways() -> dict[str, Callable[[Callable[[Any], Awaitable[Any]]], Any]]:
     return found
 
 
-def measure(report: Report, quick: bool = False) -> None:
-    """Report the cost of a run natively and in each way, and what a blocked loop holds up."""
+def measure_costs(report: Report, quick: bool, names: tuple[str, ...], **more: Any) -> None:
+    """Report what a run costs natively and in the ways of these names, in turns."""
     rounds, alone = (2, ALONE // 10) if quick else (ROUNDS, ALONE)
-    native, figures = Figures(), {name: Figures() for name in ways()}
+    chosen = {name: run for name, run in ways().items() if name in names}
+    native, figures = Figures(), {name: Figures() for name in chosen}
     with directory() as path:
         for number in range(rounds):
             trio.run(in_trio, path / f"native-{number}", alone, native)
-            for name, run in ways().items():
+            for name, run in chosen.items():
                 place = path / f"{name}-{number}"
                 run(partial(in_asyncio, path=place, alone=alone, figures=figures[name]))
     for word in ("time", "processor time"):
@@ -213,13 +214,18 @@ def measure(report: Report, quick: bool = False) -> None:
             for name, found in {"native": native, **figures}.items()
         }
         for name, cost in costs.items():
-            report(f"{name}, {word} of a run", cost, "us", reference=costs["native"])
+            report(f"{name}, {word} of a run", cost, "us", reference=costs["native"], **more)
     for share, word in ((0.5, "p50"), (0.99, "p99")):
         reference = quantile(native.alone, share) * 1e3
-        report(f"native latency {word}", reference, "ms")
+        report(f"native latency {word}", reference, "ms", **more)
         for name, found in figures.items():
             value = quantile(found.alone, share) * 1e3
-            report(f"{name}, latency {word}", value, "ms", reference=reference)
+            report(f"{name}, latency {word}", value, "ms", reference=reference, **more)
+
+
+def measure(report: Report, quick: bool = False) -> None:
+    """Report the cost of a run natively and in each way, and what a blocked loop holds up."""
+    measure_costs(report, quick, tuple(ways()))
     for kind, block in (("sleeps", sleep), ("computes", compute)):
         for name, run in ways().items():
             with directory() as path:

@@ -12,13 +12,17 @@ the bytes and chunks they came in, and how long it took from the agent's clock t
 ``idle``: 5,000 streams of sessions on which nothing happens: memory of the server for each, and
 whether a request is still answered at once.
 
+``asyncio face``: what a run costs through it and natively, both without HTTP and in this process,
+so that one command measures each way to a supervisor; ``asyncio_face`` has more of that.
+
 Estimate beforehand: a request costs hypercorn, trio and us 1 ms of processor, httpx as much again
 in the other process: 700 runs/s with both processors. An event in a stream costs 15 us to encode
 and frame; a chunk of 10 costs 150 us to send through hypercorn and the kernel: 20,000 events/s in
 2,000 chunks/s are 60 % of one processor.
 
-Reading it: ``reference`` is what was asked for, ``of_hypercorn_alone`` the ratio to a server that
-does nothing but answer. Both processes count against the same processors.
+Reading it: ``client`` is who asked; ``reference`` is what was asked for, of the asyncio face the
+native figure, whose ``ratio`` may be 2; ``of_hypercorn_alone`` the ratio to a server that does
+nothing but answer. Both processes count against the same processors.
 """
 
 from __future__ import annotations
@@ -39,6 +43,7 @@ from moorage.adapters.gateways.http import HttpLimits, serve
 from moorage.runtime import RunContext, RunRequest, SupervisorLimits, open_supervisor
 from moorage.stores import JournalStore
 
+from benchmarks import asyncio_face
 from benchmarks.measuring import (
     Report,
     directory,
@@ -338,53 +343,71 @@ def _raise_file_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def measure(report: Report, quick: bool = False) -> None:
-    """Report runs and events a second, and what idle streams cost."""
-    global ROUNDS, ROUND_SECONDS
-    if quick:
-        ROUNDS, ROUND_SECONDS = 1, 1.0
-    _raise_file_limit()
+def _measure_hypercorn(report: Report) -> float:
+    """Report what it does alone, and return its requests a second."""
     with directory() as path, _running_server(path, _bare_server) as (address, ask):
         spent = ask("cpu")
         rates = trio.run(partial(_runs_per_second, address, bare=True))
         alone = median_round(rates)
         requests = sum(rates) * ROUND_SECONDS * (ROUNDS + 1) / ROUNDS
-        report("requests to hypercorn alone, client bare", alone, "requests/s")
+        report("requests to hypercorn alone, client bare", alone, "requests/s", client="bare")
         cost = (ask("cpu") - spent) / requests * 1e6
-        report("processor time of hypercorn alone", cost, "us/request")
-    for client in ("httpx", "bare"):
-        with directory() as path, _running_server(path / "store") as (address, ask):
-            spent, own = ask("cpu"), time.process_time()
-            rates = trio.run(partial(_runs_per_second, address, bare=client == "bare"))
-            runs = sum(rates) * ROUND_SECONDS * (ROUNDS + 1) / ROUNDS
-            report(
-                f"submit and wait, client {client}",
-                median_round(rates),
-                "runs/s",
-                reference=ASKED_RUNS_PER_SECOND,
-                clients=CLIENTS,
-                of_hypercorn_alone=rounded(median_round(rates) / alone),
-            )
-            server_cost = (ask("cpu") - spent) / runs * 1e6
-            client_cost = (time.process_time() - own) / runs * 1e6
-            report(f"processor time of the server, {client}", server_cost, "us/run")
-            report(f"processor time of the client, {client}", client_cost, "us/run")
+        report("processor time of hypercorn alone", cost, "us/request", client="bare")
+    return alone
+
+
+def _measure_runs(report: Report, client: str, alone: float) -> None:
     with directory() as path, _running_server(path / "store") as (address, ask):
-        seconds = 1.0 if quick else STREAM_SECONDS
+        spent, own = ask("cpu"), time.process_time()
+        rates = trio.run(partial(_runs_per_second, address, bare=client == "bare"))
+        runs = sum(rates) * ROUND_SECONDS * (ROUNDS + 1) / ROUNDS
+        report(
+            f"submit and wait, client {client}",
+            median_round(rates),
+            "runs/s",
+            reference=ASKED_RUNS_PER_SECOND,
+            client=client,
+            clients=CLIENTS,
+            of_hypercorn_alone=rounded(median_round(rates) / alone),
+        )
+        server_cost = (ask("cpu") - spent) / runs * 1e6
+        client_cost = (time.process_time() - own) / runs * 1e6
+        for side, cost in (("server", server_cost), ("client", client_cost)):
+            report(f"processor time of the {side}, {client}", cost, "us/run", client=client)
+
+
+def _measure_streams(report: Report, seconds: float) -> None:
+    with directory() as path, _running_server(path / "store") as (address, ask):
         received, rate, cost = trio.run(_stream, address, STREAMS, seconds, ask)
         report(
-            "streamed",
+            "streamed, client bare",
             rate,
             "events/s",
             reference=ASKED_EVENTS_PER_SECOND,
+            client="bare",
             streams=STREAMS,
-            events_per_chunk=received.events / received.chunks,
+            events_per_chunk=rounded(received.events / received.chunks),
         )
-        report("processor time of the server, streamed", cost * 1e6, "us/event")
-        report("from the agent to the client, p50", quantile(received.late, 0.5) * 1e3, "ms")
-        report("from the agent to the client, p99", quantile(received.late, 0.99) * 1e3, "ms")
+        cost_us = cost * 1e6
+        report("processor time of the server, streamed", cost_us, "us/event", client="bare")
+        for share, word in ((0.5, "p50"), (0.99, "p99")):
+            late = quantile(received.late, share) * 1e3
+            report(f"from the agent to the client, {word}", late, "ms", client="bare")
+
+
+def measure(report: Report, quick: bool = False) -> None:
+    """Report runs and events a second, what idle streams cost, and the asyncio face's share."""
+    global ROUNDS, ROUND_SECONDS
+    if quick:
+        ROUNDS, ROUND_SECONDS = 1, 1.0
+    _raise_file_limit()
+    alone = _measure_hypercorn(report)
+    for client in ("httpx", "bare"):
+        _measure_runs(report, client, alone)
+    _measure_streams(report, 1.0 if quick else STREAM_SECONDS)
     with directory() as path, _running_server(path / "store") as (address, ask):
         streams = IDLE_STREAMS // 10 if quick else IDLE_STREAMS
         each, answered = trio.run(_idle, address, streams, ask)
-        report("memory of an idle stream", each, "bytes", streams=streams)
-        report("a request beside the idle streams, p50", answered * 1e3, "ms")
+        report("memory of an idle stream", each, "bytes", client="bare", streams=streams)
+        report("a request beside the idle streams, p50", answered * 1e3, "ms", client="bare")
+    asyncio_face.measure_costs(report, quick, ("asyncio face",), client="in this process")
