@@ -61,9 +61,11 @@ class Compactor:
         gauge: TokenGauge,
         transcripts: TranscriptCache,
         shown: Shown,
+        summary_overhead: int,
     ) -> None:
         self.gauge = gauge
         self._shown = shown
+        self._summary_overhead = summary_overhead
         self._transcripts = transcripts
         self.transcript: Transcript | None = None
         self._context = context
@@ -157,8 +159,9 @@ class Compactor:
         summary = None if previous is None else previous.summary
         try:
             # what is longer than a request may be is summed up in several
-            for portion in _portions(older, self._window.tokens_max):
-                summary = await self._summarise(portion, summary)
+            while older:
+                portion, older = _portioned(older, self._portion_tokens(summary))
+                summary = self._cut(await self._summarise(portion, summary))
             await self._record(messages, kept, summary or "")
         except Exception as error:
             self._failed = True
@@ -169,9 +172,6 @@ class Compactor:
     async def _record(self, messages: list[Message], kept: list[Message], summary: str) -> None:
         if not summary.strip():
             raise ValueError("the summary is empty")
-        limit = self._window.tokens_max
-        if limit is not None:  # or it would never fit again
-            summary = summary[: limit * CHARACTERS_PER_TOKEN // SUMMARY_SHARE]
         data = {
             "summary": summary,
             "first_kept_seq": min(message.seq for message in kept),
@@ -179,6 +179,21 @@ class Compactor:
             "tokens_after": self.gauge.tokens(kept) + len(summary) // CHARACTERS_PER_TOKEN,
         }
         await self._context.emit("context_compacted", data)
+
+    def _cut(self, summary: str) -> str:
+        limit = self._window.tokens_max
+        if limit is None:
+            return summary
+        # or it would never fit again
+        return summary[: limit * CHARACTERS_PER_TOKEN // SUMMARY_SHARE]
+
+    def _portion_tokens(self, summary: str | None) -> int | None:
+        """How many tokens of messages a request for a summary may have beside all else in it."""
+        limit = self._window.tokens_max
+        if limit is None:
+            return None
+        earlier = -(-len(summary or "") // CHARACTERS_PER_TOKEN)
+        return limit - self._summary_overhead - earlier
 
     def _kept_tokens(self, wanted: int) -> int:
         limit = self._window.tokens_max
@@ -203,19 +218,20 @@ def _parted(messages: list[Message], keep_tokens: int) -> tuple[list[Message], l
     return older, kept
 
 
-def _portions(messages: list[Message], tokens_max: int | None) -> list[list[Message]]:
-    """The messages in parts of at most so many tokens; calls stay with their results, so a part
-    may be longer."""
-    portions: list[list[Message]] = []
-    room = 0
+def _portioned(
+    messages: list[Message], tokens_max: int | None
+) -> tuple[list[Message], list[Message]]:
+    """The first messages, of at most so many tokens, and the rest; calls stay with their results,
+    and there is something in the first part, so that it may have more."""
+    if tokens_max is None:
+        return messages, []
+    portion: list[Message] = []
     for group in together(messages):
-        tokens = sum(map(message_tokens, group))
-        if not portions or (tokens_max is not None and tokens > room):
-            portions.append([])
-            room = tokens_max or 0
-        portions[-1] += group
-        room -= tokens
-    return portions
+        tokens_max -= sum(map(message_tokens, group))
+        if portion and tokens_max < 0:
+            break
+        portion += group
+    return portion, messages[len(portion) :]
 
 
 def _told(error: Exception) -> dict[str, Any]:
@@ -236,11 +252,13 @@ async def open_compactor(
     gauge: TokenGauge | None = None,
     transcripts: TranscriptCache | None = None,
     shown: Shown = list,
+    summary_overhead: int = 0,
 ) -> AsyncIterator[Compactor]:
     """A compactor for a run. Without ``summarise`` messages are only left out. A ``gauge`` that
     is kept from run to run knows from the start what the provider counts beside the messages,
     and with ``transcripts`` kept a run reads only what is new in its session. ``shown`` says which
-    messages of the context there are at all.
+    messages of the context there are at all. ``summary_overhead`` is how many tokens a request for
+    a summary has beside the messages and the earlier summary.
 
     Leaving waits up to ``window.finish_seconds`` for a summary that is being made; an exception
     of the block comes out bare and ends it.
@@ -254,6 +272,7 @@ async def open_compactor(
             gauge or TokenGauge(),
             transcripts or TranscriptCache(),
             shown,
+            summary_overhead,
         )
         yield compactor
         with trio.move_on_after(window.finish_seconds):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from moorage.runtime.messages import text_message
 from moorage.runtime.transcript_pages import read_transcript
 
-from ..context_window import open_compactor, summary_prompt
+from ..context_window import message_tokens, open_compactor, summary_prompt
 from ..context_window.estimating import CHARACTERS_PER_TOKEN, payload_characters
 from ..provider.failures import ContextOverflow, ContinuationLost
 from .answering import ModelApi, Question, Tell, answered, told_as_events
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .options import LoopParts
     from .reply import Reply
 
+SUMMARY_OVERHEAD = message_tokens(text_message("user", summary_prompt([], "")))
 INPUT_KINDS = ("input_tokens", "cache_read_tokens", "cache_write_tokens")
 
 Emit = Callable[..., Awaitable[None]]
@@ -73,6 +74,7 @@ class Asking:
             gauge=parts.gauges.of(self._context.session_id, overhead=self._overhead()),
             transcripts=parts.transcripts,
             shown=self.continuing.shown,
+            summary_overhead=SUMMARY_OVERHEAD,
         ) as self._compactor:
             self._compactor.transcript = transcript
             yield

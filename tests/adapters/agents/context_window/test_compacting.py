@@ -8,6 +8,7 @@ from moorage.adapters.agents.context_window import (
     message_tokens,
     open_compactor,
 )
+from moorage.adapters.agents.context_window.estimating import CHARACTERS_PER_TOKEN
 from moorage.adapters.agents.provider.failures import ContextOverflow, RateLimited
 from moorage.adapters.agents.recording import RecordingContext
 from moorage.runtime import open_supervisor
@@ -174,6 +175,37 @@ async def test_what_is_longer_than_a_request_may_be_is_summed_up_in_several(cont
         f"FACT{number}" for number in range(18)
     ]
     assert types(context).count("context_compacted") == 1
+
+
+@pytest.mark.parametrize("overhead", [0, 60])
+async def test_all_that_a_request_for_a_summary_has_is_under_the_limit(
+    context, summariser, overhead
+):
+    summariser.answer = "x" * 1_000  # of which a fourth of the window is kept
+    async with open_compactor(context, WINDOW, summariser, summary_overhead=overhead) as compactor:
+        await say(context, *(f"FACT{number}" for number in range(20)))
+
+        await compactor.context()
+
+    asked = [
+        overhead
+        + sum(message_tokens(text_message("user", text)) for text in said)
+        + len(previous or "") // CHARACTERS_PER_TOKEN
+        for said, previous in summariser.asked
+    ]
+    assert max(asked) <= WINDOW.tokens_max
+    assert [text.strip() for said, _ in summariser.asked for text in said] == [
+        f"FACT{number}" for number in range(18)
+    ]
+
+
+async def test_a_message_that_is_too_long_for_a_summary_is_summed_up_alone(context, summariser):
+    async with open_compactor(context, WINDOW, summariser, summary_overhead=190) as compactor:
+        await say(context, *"abcdefgh")
+
+        await compactor.context()
+
+    assert [said for said, _ in summariser.asked] == [[f"{text:<100}"] for text in "abcdef"]
 
 
 async def test_what_is_not_shown_is_not_there(context, summariser):
