@@ -12,7 +12,10 @@ from moorage.runtime import open_supervisor
 from moorage.runtime.errors import InvalidArgument
 from moorage.stores import JournalStore, MemoryStore
 
-sdk: Any = pytest.importorskip("agents", reason="pip install 'moorage[openai-agents]'")
+from tests.adapters.agents.real_agents import require
+
+sdk: Any = require("agents")
+pytestmark = pytest.mark.real_agent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
