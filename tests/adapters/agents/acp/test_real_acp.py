@@ -10,6 +10,8 @@ import pytest
 import trio
 from moorage.adapters.agents.conformance import child_processes
 from moorage.adapters.agents.recording import Ended, RecordingContext, execute
+from moorage.runtime import open_supervisor
+from moorage.stores import MemoryStore
 
 from tests.adapters.agents.killed_host import Host
 from tests.adapters.agents.real_agents import require, require_program
@@ -140,6 +142,38 @@ async def test_a_tool_waits_for_an_approval(home: Path, tmp_path: Path, approved
         assert twin.requests[1].tool_results[0].text.strip() == "hi"
     else:
         assert told(context, "tool_call_failed")[0]["tool_call_id"] == "c1"
+
+
+async def test_a_steer_is_in_the_request_of_the_run_that_is_queued_for_it(
+    home: Path, tmp_path: Path
+) -> None:
+    wait = "while [ ! -e go ]; do sleep 0.02; done"
+    call = ToolUse("bash", {"command": wait, "description": "waits"}, id="c1")
+
+    async with ModelTwin([call, Text("It is red"), Text("Blue then")]).serving() as twin:
+        agent = agent_of(twin, home, tmp_path, permission_mode="full_auto", continuation="native")
+        with trio.fail_after(SECONDS_MAX):
+            async with open_supervisor(MemoryStore(), agent) as supervisor:
+                session = await supervisor.session("talk")
+                first = await session.submit("Paint it red")
+                async with session.subscribe(after=0, types={"tool_call_started"}) as events:
+                    async for _ in events:
+                        break
+                steered = await first.steer("Blue, please")
+                queued = (await session.status()).queued
+                (tmp_path / "go").touch()
+                outcomes = [await first.wait(), await session.wait(steered.run_id)]
+
+    outputs: list[Any] = [outcome.unwrap() for outcome in outcomes]
+    assert not steered.steered
+    assert list(queued) == [steered.run_id]
+    assert [output["content"] for output in outputs] == ["It is red", "Blue then"]
+    assert "Blue, please" not in twin.requests[1].text
+    assert [said for said in twin.requests[2].texts if said[1]] == [
+        ("user", "Paint it red"),
+        ("assistant", "It is red"),
+        ("user", "Blue, please"),
+    ]
 
 
 async def test_errors_of_the_model_are_those_of_the_taxonomy(home: Path, tmp_path: Path) -> None:
