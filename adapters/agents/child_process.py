@@ -17,6 +17,7 @@ from moorage.runtime.errors import InvalidArgument
 
 from .process_errors import ProcessLimitReached, ProcessNotStarted
 from .watcher import WATCHER
+from .watcher_program import kill_strays
 
 READ_BYTES = 65_536
 PIPE_BYTES = 65_536
@@ -169,6 +170,8 @@ class Child:
                     nursery.start_soon(self.stdout.discard)
                     nursery.start_soon(self.stderr.discard)
                     await self.wait_exited()
+        if not self._exited:
+            await _in_thread(self._kill_strays)
         self.signal_group(signal.SIGKILL)
         await self.wait_exited()
         self.stdin.close()
@@ -177,6 +180,15 @@ class Child:
         if self._descriptor is not None:
             os.close(self._descriptor)
         await _in_thread(self._forget_and_reap)
+
+    def _kill_strays(self) -> None:
+        """Kill what the program has put into sessions of its own, as coding agents do with the
+        commands of their tools: it would have ended them, and cannot once it is killed."""
+        groups = {self._group}
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if os.getpgid(self.pid) == self.pid:  # else it may have joined ours
+                groups.add(self.pid)
+        kill_strays(groups)
 
     def _forget_and_reap(self) -> None:
         WATCHER.release(self._group)

@@ -111,6 +111,30 @@ async def test_a_program_that_has_left_its_group_is_ended_all_the_same(how, stub
                 os.kill(pid, signal.SIGKILL)
 
 
+@pytest.mark.parametrize("leaves", [True, False])
+async def test_a_program_that_is_killed_takes_along_what_it_put_into_sessions_of_their_own(
+    leaves, wait_gone
+):
+    code = (
+        "import os, signal, subprocess, time\n"
+        f"if {leaves}: os.setsid()\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "print(subprocess.Popen(['sleep', '600'], start_new_session=True).pid, flush=True)\n"
+        "time.sleep(600)"
+    )
+    child = await start(sys.executable, "-I", "-S", "-c", code)
+    with trio.fail_after(SECONDS_MAX):
+        command = int(await child.stdout.receive())
+    try:
+        await child.end(grace_seconds=0.05)
+
+        assert child.returncode == -signal.SIGKILL
+        await wait_gone(command)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(command, signal.SIGKILL)
+
+
 async def test_a_program_in_its_group_is_told_to_end_once():
     """Programs take a second SIGTERM for impatience and leave their work undone."""
     code = (
