@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from tests.acceptance.failover_clients import Books
     from tests.acceptance.failover_cluster import Cluster
+    from tests.acceptance.failover_watch import Watch
 
 SLOTS = 2
 PAGE_EVENTS = 5_000
@@ -56,7 +57,7 @@ def check_logs(logs: dict[str, list[Event]], books: Books) -> list[str]:
         if books.seen[session_id] != seen:
             count = len(books.seen[session_id])
             problems.append(f"{session_id}: its follower has {count} events of {len(seen)}")
-    return problems + _check_commands(logs, books)
+    return problems + _check_commands(logs, books) + check_approvals(logs, books)
 
 
 def _check_order(session_id: str, log: list[Event]) -> list[str]:
@@ -136,25 +137,58 @@ def _check_commands(logs: dict[str, list[Event]], books: Books) -> list[str]:
     return problems + [f"nobody asked for {name}" for name in sorted(strange)]
 
 
+def check_approvals(logs: dict[str, list[Event]], books: Books) -> list[str]:
+    """A run has one answer: that which was accepted, and its agent was given it."""
+    answers: dict[str, list[str | None]] = defaultdict(list)
+    given: dict[str, str | None] = {}
+    for event in (event for log in logs.values() for event in log):
+        run_id = str(event.run_id)
+        if event.type == "run_resumed":
+            value = event.data["value"]
+            answers[run_id].append(None if value is None else value["by"])
+        elif event.type == "run_completed" and "answer" in event.data["output"]:
+            given[run_id] = event.data["output"]["answer"]
+    problems = [
+        f"{run_id} was answered {len(tokens)} times: {tokens}"
+        for run_id, tokens in answers.items()
+        if len(tokens) > 1
+    ]
+    problems += [
+        f"approval {token} of {run_id}: {what}, and the log has {answers[run_id]}"
+        for token, (run_id, what) in books.approvals.items()
+        if what != "unknown" and (what == "accepted") != (token in answers[run_id])
+    ]
+    problems += [
+        f"{run_id} was given {token}, and the log has {answers[run_id]}"
+        for run_id, token in given.items()
+        if token not in answers[run_id]
+    ]
+    told = {token for tokens in answers.values() for token in tokens} - {None}
+    return problems + [f"nobody asked for {name}" for name in sorted(told - books.approvals.keys())]
+
+
 def takeovers(
-    logs: dict[str, list[Event]], kills: Iterable[Kill], seconds_max: float
+    logs: dict[str, list[Event]], kills: Iterable[Kill], watch: Watch, seconds_max: float
 ) -> tuple[list[float], list[str]]:
     """For what a killed node was running: (seconds from its death to the first event of the next
-    owner, what took longer than it may). What was disturbed meanwhile does not count."""
+    owner, what took longer than it may). What was disturbed meanwhile does not count, nor does the
+    time for which the machine stood still."""
     found: list[float] = []
     late: list[str] = []
     for kill in kills:
-        undisturbed = kill.until - kill.at
-        for session_id in kill.sessions:
+        for session_id in sorted(kill.sessions):
             log = logs.get(session_id, [])
             if not _was_running(log, kill.at):
                 continue
             recovered = (_seconds(event) for event in log if event.type == "session_recovered")
-            after = next((at - kill.at for at in recovered if at > kill.at), math.inf)
-            if after <= undisturbed:
-                found.append(after)
-            if after > seconds_max and undisturbed > seconds_max:
-                late.append(f"{session_id} was taken over {after:.1f} s after its owner's death")
+            at = next((at for at in recovered if at > kill.at), math.inf)
+            until = min(at, kill.until)
+            seconds = until - kill.at - watch.stood_still(kill.at, until)
+            if at <= kill.until:
+                found.append(seconds)
+            if seconds > seconds_max:
+                what = "was taken over" if at <= kill.until else "was not taken over"
+                late.append(f"{session_id} {what} {seconds:.1f} s after its owner's death")
     return found, late
 
 
@@ -169,7 +203,7 @@ def _was_running(log: list[Event], at: float) -> bool:
             break
         if event.type == "run_started":
             running.add(event.run_id)
-        elif event.type == "run_requeued" or _is_end(event):
+        elif event.type in ("run_requeued", "run_waiting") or _is_end(event):
             running.discard(event.run_id)
     return bool(running)
 

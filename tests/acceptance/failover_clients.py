@@ -30,11 +30,15 @@ class Books:
     appends: dict[str, str] = attrs.field(factory=dict)
     """Token -> unknown, kept or refused."""
     steers: dict[str, set[str]] = attrs.field(factory=lambda: defaultdict(set))
+    approvals: dict[str, tuple[str, str]] = attrs.field(factory=dict)
+    """Token, asked for once -> the run, and unknown, accepted or not accepted."""
     cancels: dict[str, set[bool]] = attrs.field(factory=lambda: defaultdict(set))
     outcomes: dict[str, set[str]] = attrs.field(factory=lambda: defaultdict(set))
     """Run id -> the outcomes that were seen of it."""
     seen: dict[str, list[list[Any]]] = attrs.field(factory=lambda: defaultdict(list))
     """Session -> (seq, type, run id) of every event that its follower has, each once."""
+    waiting: dict[str, dict[str, None]] = attrs.field(factory=lambda: defaultdict(dict))
+    """Session -> the ids of runs that wait for an answer, as far as its follower knows."""
     problems: list[str] = attrs.field(factory=list)
     counts: Counter[str] = attrs.field(factory=Counter)
     _last: dict[str, int] = attrs.field(factory=dict)
@@ -52,11 +56,18 @@ class Books:
             self._last[follower] = seq
             if seq == len(seen) + 1:
                 seen.append(event)
+                self._note_waiting(session_id, *event[1:])
                 self.counts["delivered"] += 1
             else:
                 self.counts["delivered again"] += 1
                 if seq > len(seen) or seen[seq - 1] != event:
                     self.problems.append(f"{follower}: {event} is not what was delivered before")
+
+    def _note_waiting(self, session_id: str, type: str, run_id: str | None) -> None:
+        if type == "run_waiting":
+            self.waiting[session_id][str(run_id)] = None
+        elif type in ("run_resumed", "run_cancelled"):
+            self.waiting[session_id].pop(str(run_id), None)
 
 
 class Client:
@@ -104,8 +115,15 @@ class Client:
         await self._insist(_ignore, do="open")
         self._books.sessions.add(self.session_id)
         while not over.is_set():
-            acts = (self._submit, self._append, self._cancel, self._steer, self._wait)
-            (act,) = self._dice.choices(acts, weights=(5, 4, 1, 2, 3))
+            acts = {
+                self._submit: 5,
+                self._append: 4,
+                self._cancel: 1,
+                self._steer: 2,
+                self._wait: 3,
+                self._approve: 3,
+            }
+            (act,) = self._dice.choices(list(acts), weights=list(acts.values()))
             await act()
             with trio.move_on_after(self._dice.uniform(*PAUSE_SECONDS)):
                 await over.wait()
@@ -122,6 +140,7 @@ class Client:
             "key": key,
             "steps": self._dice.randrange(10, 40) if long else self._dice.randrange(5),
             "fails": self._dice.random() < 0.1,
+            "asks": self._dice.random() < 0.25,
         }
         books.submits[key]  # asked for
         self._runs.append(await self._insist(note, do="submit", key=key, input=spec))
@@ -163,6 +182,34 @@ class Client:
 
         for _ in range(self._dice.randrange(1, 3)):  # now and then somebody says it twice
             await self._insist(note, do="steer", run=run_id, token=token)
+
+    async def _approve(self) -> None:
+        """Of what waits for it; now and then two do so at once, wherever they are."""
+        waiting = list(self._books.waiting[self.session_id])
+        if not waiting:
+            return
+        run_id = self._dice.choice(waiting)
+        async with trio.open_nursery() as nursery:
+            for _ in range(self._dice.randrange(1, 3)):
+                nursery.start_soon(self._approve_run, run_id)
+
+    async def _approve_run(self, run_id: str) -> None:
+        """Until somebody has answered; each time in another name, so that each is asked once."""
+        answered, books = False, self._books
+        while not answered:
+            token = self._name()
+            books.approvals[token] = run_id, "unknown"
+
+            def note(reply: Reply | None, token: str = token) -> None:
+                if reply is not None and "answer" in reply:
+                    what = "accepted" if reply["answer"] else "not accepted"
+                    books.approvals[token] = run_id, what
+
+            with suppress(Gone):
+                node = self._cluster.choose()
+                reply = await self._ask(node, note, do="approve", run=run_id, token=token)
+                answered = "answer" in reply
+            await trio.sleep(0.1)
 
     async def _wait(self) -> None:
         if not self._runs:

@@ -16,27 +16,36 @@ import sys
 import structlog
 import trio
 from moorage.runtime import MoorageError, StoreFailed, SupervisorLimits, open_supervisor
+from moorage.runtime.runs import approval_request
 from moorage.stores import PostgresStore
 
 LIMITS = SupervisorLimits(idle_seconds=4.0, drain_seconds=3.0, runs_queued_max=10_000)
 STEP_SECONDS = 0.1
 OPEN_AGAIN_SECONDS = 0.2
+TOOL = "tool"
+ANSWER_SECONDS_MAX = 20.0
+"""Then a run that asks goes on without an answer."""
 LINE_BYTES = 65_536
 
 
 async def agent(request, context):
     """Works for as many steps as its input says, and listens meanwhile."""
     spec = request.input if isinstance(request.input, dict) else {"steps": 1}
+    told = {"attempt": request.attempt}
+    if spec.get("asks"):
+        _, name = approval_request(context.run_id, TOOL)
+        value = await context.park(name, timeout_seconds=ANSWER_SECONDS_MAX)
+        told["answer"] = None if value is None else value["by"]
     context.accept_steers()
     for step in range(spec["steps"]):
         await context.emit("message_streamed", {"delta": f"{request.attempt}.{step}"})
         for steer in context.take_steers():
-            told = {"role": "user", "content": steer.message, "steer_id": steer.id}
-            await context.emit("message_sent", told)
+            message = {"role": "user", "content": steer.message, "steer_id": steer.id}
+            await context.emit("message_sent", message)
         await trio.sleep(STEP_SECONDS)
     if spec.get("fails"):
         raise ValueError("as it was told to")
-    return {"attempt": request.attempt}
+    return told
 
 
 class Service:
@@ -83,6 +92,10 @@ class Service:
 
     async def do_cancel(self, request):
         return await self._session(request).cancel(request["run"])
+
+    async def do_approve(self, request):
+        request_id, _ = approval_request(request["run"], TOOL)
+        return await self._session(request).approve(request_id, by=request["token"])
 
     async def do_steer(self, request):
         session = self._session(request)
