@@ -7,7 +7,8 @@ It submits a run to each of the sessions, says their ids (of one that is named t
 line of JSON, and serves until it is killed or its standard input ends, when it leaves in order. The
 agent emits, sleeps for as long as its input says, and returns the name of its node. A run without
 SECONDS goes on for ever in its first attempt, so that nobody has to be in time to find it running;
-one of "leaving" seconds goes on until the node leaves, and is finished by its drain.
+one of "leaving" seconds goes on until the node leaves, and is finished by its drain. One of "park"
+or "ask" seconds waits for an approval, without its slot or with it, and then uses a tool.
 """
 
 from __future__ import annotations
@@ -17,9 +18,12 @@ import math
 import sys
 
 import trio
+from moorage.adapters.agents.provider.approvals import ToolCall, request_approval
 from moorage.runtime import open_supervisor
 
-ENDLESS, LEAVING = "endless", "leaving"
+ENDLESS, LEAVING, PARK, ASK = "endless", "leaving", "park", "ask"
+CALL = "call"
+"""The id of the tool call that waits for an approval."""
 LATER_SECONDS = 0.3
 """Of later attempts at endless runs."""
 DRAINING_SECONDS = 1.0
@@ -31,6 +35,8 @@ def agent_of(name, leaving=None):
 
     async def agent(request, context):
         seconds = request.input
+        if seconds in (PARK, ASK):
+            return await use_tool(request, context, hold=seconds == ASK) | {"node": name}
         if seconds == ENDLESS:
             seconds = math.inf if request.attempt == 1 else LATER_SECONDS
         number = 0
@@ -43,6 +49,20 @@ def agent_of(name, leaving=None):
         return {"node": name, "attempt": request.attempt}
 
     return agent
+
+
+async def use_tool(request, context, *, hold):
+    decision = await request_approval(
+        context,
+        request,
+        ToolCall(CALL, "deploy", {}),
+        hold=hold,
+        timeout_seconds=None,
+        default="deny",
+    )
+    if decision.approved:
+        await context.emit("tool_used", {"by": decision.by})
+    return {"attempt": request.attempt, "by": decision.by}
 
 
 def store_of(dsn, schema, lease_seconds):
@@ -62,7 +82,8 @@ async def serve(dsn, schema, lease_seconds, name, sessions):
         for word in sessions:
             session_id, _, seconds = word.partition("=")
             session = await supervisor.session(session_id)
-            work = seconds if seconds == LEAVING else float(seconds) if seconds else ENDLESS
+            named = seconds in (LEAVING, PARK, ASK)
+            work = seconds if named else float(seconds) if seconds else ENDLESS
             run = await session.submit(work, on_interrupt="requeue", attempts_max=10)
             runs[session_id] = run.id
         print(json.dumps(runs), flush=True)
