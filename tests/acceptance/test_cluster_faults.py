@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import time
+from functools import partial
+from pathlib import Path
 
 import pytest
 import trio
-from moorage.runtime import RunState, StoreFailed, SupervisorLimits, open_supervisor
+from moorage.runtime import RunState, StoreFailed, open_supervisor
 from moorage.runtime.testing import assert_history
 
 from tests.cutting_proxy import CuttingProxy
@@ -16,7 +21,11 @@ LEASE_SECONDS = 5.0
 """So long that a busy machine which holds a node up for a while does not end it."""
 PATIENCE_SECONDS = 120
 HOUR_NS = 3_600 * 10**9
+CROWD = Path(__file__).with_name("crowd_node.py")
 NODES = 100
+PROCESSES = 10
+MEGABYTES_MAX = 120
+"""Of each process, with its ten nodes: twice what it takes."""
 CONNECTIONS_PER_NODE = 3 + 1
 """With ``connections_max=1``."""
 
@@ -107,42 +116,49 @@ async def test_a_hundred_nodes_that_start_at_once_have_one_session_and_few_conne
     others do not take so many."""
     server = PostgresServer(max_connections=str(NODES * CONNECTIONS_PER_NODE + 20))
     schema = PostgresSchema(server, "many")
-    limits = SupervisorLimits(drain_seconds=1.0)
-    runs, opened, everybody = set(), 0, trio.Event()
-
-    async def node(name):
-        nonlocal opened
-        store = schema.store(lease_seconds=30.0, connections_max=1)
-        async with open_supervisor(store, Worker(name, 1), limits=limits) as supervisor:
-            session = await supervisor.session("s")
-            run = await session.submit(None, key="the only one")
-            runs.add((run.id, (await run.wait()).output))
-            opened += 1
-            if opened == NODES:
-                connections.append(
-                    schema.rows(
-                        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'moorage'"
-                    )[0][0]
-                    - 1
-                )
-                everybody.set()
-            await everybody.wait()
-
-    connections = []
+    start = partial(trio.run_process, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         server.make()
         server.start()
         schema.make()
+        command = [sys.executable, str(CROWD), server.dsn, schema.name]
+        each = str(NODES // PROCESSES)
         with trio.fail_after(2 * PATIENCE_SECONDS):
             async with trio.open_nursery() as nursery:
-                for number in range(NODES):
-                    nursery.start_soon(node, f"n{number}")
+                crowds = [
+                    await nursery.start(start, [*command, f"p{number}", each])
+                    for number in range(PROCESSES)
+                ]
+                for crowd in crowds:
+                    assert await line_of(crowd) == b"ready\n"
+                for crowd in crowds:
+                    await crowd.stdin.send_all(b"\n")
+                reports = [json.loads(await line_of(crowd)) for crowd in crowds]
+                connections = schema.rows(
+                    "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'moorage'"
+                )[0][0]
+                for crowd in crowds:
+                    await crowd.stdin.aclose()
         left = schema.rows("SELECT count(*) FROM node")
         submitted = schema.rows("SELECT count(*) FROM event WHERE type = 'run_submitted'")
     finally:
         server.remove()
 
-    assert len(runs) == 1
+    told = [tuple(one) for report in reports for one in report["told"]]
+    megabytes = [round(report["most_kilobytes"] / 1_000) for report in reports]
+    print(f"{connections} connections, and megabytes of each process: {megabytes}")
+    assert len(told) == NODES
+    assert len(set(told)) == 1
     assert submitted == [(1,)]
     assert left == [(0,)]
-    assert connections[0] <= NODES * CONNECTIONS_PER_NODE
+    assert connections - 1 <= NODES * CONNECTIONS_PER_NODE
+    assert max(megabytes) <= MEGABYTES_MAX
+
+
+async def line_of(process):
+    said = b""
+    while not said.endswith(b"\n"):
+        chunk = await process.stdout.receive_some()
+        assert chunk, "the process ended"
+        said += chunk
+    return said
