@@ -50,7 +50,7 @@ from .marks import Checkpoint, Label
 from .messages import Message
 from .opening import Reader, open_reader, open_supervisor
 from .overrides import current_overrides, overriding
-from .placement import NodeInfo, NodeState, UnheldSession
+from .placement import NodeInfo, NodeState, SessionHolder, UnheldSession
 from .query_pages import EventPage, RunPage, RunSummary, SessionPage
 from .reading import SessionReader
 from .retention import RetentionPlan, RetentionPolicy, RetentionRule
@@ -99,6 +99,7 @@ __all__ = [
     "Branch",
     "NodeInfo",
     "NodeState",
+    "SessionHolder",
     "UnheldSession",
     "Subscription",
     "DrainReport",

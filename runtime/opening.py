@@ -22,7 +22,7 @@ from .identifiers import check_name
 from .limits import SupervisorLimits
 from .permits import RunPermits
 from .placement import words_of
-from .ports import nodes_reader
+from .ports import holder_reader, nodes_reader
 from .queries import Queries
 from .reading import SessionLog, SessionReader, has_left
 from .recent_runs import RecentRuns
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from .agents import Agent, Agents
-    from .placement import NodeInfo, UnheldSession
+    from .placement import NodeInfo, SessionHolder, UnheldSession
     from .ports import Store
     from .retention_pass import RetentionReport
     from .sessions import SessionInfo
@@ -329,6 +329,12 @@ class Reader(Queries):
         """The nodes that share the store. Raises StoreFailed, and InvalidArgument for a store that
         has one process at a time."""
         return await nodes_reader(self._log.store).nodes()
+
+    async def holder(self, session_id: str) -> SessionHolder | None:
+        """The node that has the session, or had it until its lease was over; None if nobody has.
+        Raises UnknownSession, StoreFailed, and InvalidArgument for a store that does not tell."""
+        await self.session(session_id).info()
+        return await holder_reader(self._log.store).holder(session_id)
 
     async def unserved(self, *, limit: int = 100) -> Sequence[UnheldSession]:
         """Sessions that wait for a node which offers what they demand, the longest waiting first.

@@ -94,6 +94,22 @@ class NodeInfo:
 
 
 @attrs.frozen
+class SessionHolder:
+    """Who has a session: the node that claimed it last and has not given it up, with the epoch of
+    that claim. When ``lease_seconds_left`` is below 0 the lease is over, and whoever claims the
+    session next gets it."""
+
+    node_id: str
+    owner: str
+    epoch: int
+    lease_seconds_left: float
+
+    @property
+    def live(self) -> bool:
+        return self.lease_seconds_left > 0
+
+
+@attrs.frozen
 class UnheldSession:
     """A session that needs a worker and that no live node has."""
 

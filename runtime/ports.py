@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from .commands import Answer, Command
-    from .placement import NodeInfo, NodeState, UnheldSession
+    from .placement import NodeInfo, NodeState, SessionHolder, UnheldSession
     from .sessions import SessionInfo
 
 
@@ -283,6 +283,16 @@ class NodesReader(StoreReader, Protocol):
         ...
 
 
+class HolderReader(NodesReader, Protocol):
+    """A NodesReader that may say who has a session, without claiming it. Stores need not be able
+    to."""
+
+    async def holder(self, session_id: str) -> SessionHolder | None:
+        """Who claimed the session last and has not given it up, live or not; None if nobody has
+        it, or if there is no such session."""
+        ...
+
+
 class SharedStore(Store, NodesReader, Protocol):
     """A store whose claims are leases, so that several supervisors, its nodes, share the sessions.
 
@@ -326,6 +336,14 @@ def nodes_reader(store: StoreReader) -> NodesReader:
             f"a {type(store).__name__} has no nodes: it belongs to one process at a time"
         )
     return cast("NodesReader", store)
+
+
+def holder_reader(store: StoreReader) -> HolderReader:
+    """The store, or reader of one, as one that tells who has a session. Raises InvalidArgument if
+    it does not."""
+    if not hasattr(store, "holder"):
+        raise InvalidArgument(f"a {type(store).__name__} does not tell who has a session")
+    return cast("HolderReader", store)
 
 
 def shared(store: Store) -> SharedStore | None:

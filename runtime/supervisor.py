@@ -27,7 +27,7 @@ from .handles import Session
 from .identifiers import check_session_id, sortable_id
 from .leases import Leases
 from .permits import PermitStatistics
-from .ports import nodes_reader, shared
+from .ports import holder_reader, nodes_reader, shared
 from .queries import Queries
 from .reading import has_left
 from .recent_runs import RecentRunsStatistics
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from .events import Data
     from .execution import Execution
     from .limits import SupervisorLimits
-    from .placement import NodeInfo
+    from .placement import NodeInfo, SessionHolder
     from .ports import Store
     from .reading import SessionLog
     from .runs import RunOutcome
@@ -178,6 +178,12 @@ class Supervisor(SessionRemoval, Draining, Queries):
         """The nodes that share the store, this one included. Raises StoreFailed, and
         InvalidArgument for a store that has one process at a time."""
         return await nodes_reader(self._log.store).nodes()
+
+    async def holder(self, session_id: str) -> SessionHolder | None:
+        """The node that has the session, or had it until its lease was over; None if nobody has.
+        Raises UnknownSession, StoreFailed, and InvalidArgument for a store that does not tell."""
+        await self.handle(session_id).info()
+        return await holder_reader(self._log.store).holder(session_id)
 
     def sessions(
         self,

@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import trio
 from moorage.runtime.errors import InvalidArgument, StoreFailed
-from moorage.runtime.ports import Record, nodes_reader, shared
+from moorage.runtime.ports import Record, holder_reader, nodes_reader, shared
 from moorage.runtime.sessions import SessionInfo
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
     from moorage.runtime.commands import Answer, Command
-    from moorage.runtime.placement import NodeInfo, NodeState, UnheldSession
+    from moorage.runtime.placement import NodeInfo, NodeState, SessionHolder, UnheldSession
     from moorage.runtime.ports import (
         Claim,
         Deliver,
@@ -222,6 +222,9 @@ class FaultyStore:
 
     async def nodes(self) -> Sequence[NodeInfo]:
         return await nodes_reader(self._inner).nodes()
+
+    async def holder(self, session_id: str) -> SessionHolder | None:
+        return await holder_reader(self._inner).holder(session_id)
 
     async def unserved(self, limit: int) -> Sequence[UnheldSession]:
         return await nodes_reader(self._inner).unserved(limit)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 from moorage.runtime.errors import StoreFailed, UnknownSession
-from moorage.runtime.placement import UnheldSession
+from moorage.runtime.placement import SessionHolder, UnheldSession
 
 from .bounds import check_limit
 from .news import NewsBoard
@@ -117,6 +117,16 @@ class MemoryReader:
         content, now = self._content, trio.current_time()
         held = Counter(lease.node for lease in content.leases.values() if lease.expires_at > now)
         return [node.told(sessions=held[node]) for node in content.nodes]
+
+    async def holder(self, session_id: str) -> SessionHolder | None:
+        """See HolderReader."""
+        self._check_open()
+        await trio.lowlevel.checkpoint_if_cancelled()
+        lease = self._content.leases.get(session_id)
+        if lease is None:
+            return None
+        node, left = lease.node, lease.expires_at - trio.current_time()
+        return SessionHolder(node._node_id, node._owner, lease.epoch, left)
 
     async def unserved(self, limit: int) -> Sequence[UnheldSession]:
         """See NodesReader."""

@@ -13,6 +13,7 @@ from moorage.runtime import RunState, SessionInfo, SessionStatus
 
 from .frame import note
 from .key_file import check_opened, is_sealed
+from .session_holder import describe_holder, holder_of, holder_to_json
 from .sources import reading
 from .tables import show_facts, show_json, show_table, standard_output
 from .waiting_runs import described, questions_of
@@ -85,8 +86,10 @@ async def show_status(source: Source, session_id: str, *, as_json: bool) -> None
         check_opened(info)
         status = await session.status()
         questions = {} if as_json else await questions_of(session, status)
+        held = await holder_of(reader, session_id)
     if as_json:
-        show_json(status_to_json(status, info))
+        told = {name: holder_to_json(holder) for name, holder in held.items()}
+        show_json(status_to_json(status, info) | told)
         return
     facts = [
         ("session", status.session_id),
@@ -97,6 +100,7 @@ async def show_status(source: Source, session_id: str, *, as_json: bool) -> None
         ("created", timestamp(info.created_at_ns)),
         ("changed", timestamp(info.modified_at_ns)),
     ]
+    facts += [("held by", describe_holder(holder)) for holder in held.values()]
     if info.outcome or info.reason:
         facts.append(("outcome", ": ".join(filter(None, (info.outcome, info.reason)))))
     if info.deleted_at_ns is not None:

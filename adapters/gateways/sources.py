@@ -48,6 +48,7 @@ class RemoteReader:
         self.search_events = client.search_events
         self.usage_summary = client.usage_summary
         self.nodes = client.nodes
+        self.holder = client.holder
 
 
 # ---- removing ----

@@ -46,6 +46,8 @@ BROKEN_STORES: Mapping[Kind, str] = {
     placing.DemandsForgotten: "node_is_offered_what_it_can_serve",
     placing.AnnouncementsForgotten: "nodes_know_each_other",
     placing.NodesStayWhenTheyClose: "nodes_know_each_other",
+    placing.HolderToldForEver: "holder_of_a_session_is_told",
+    placing.FirstEpochTold: "holder_of_a_session_is_told",
     placing.LiveWithoutALease: "node_that_says_nothing_for_a_lease_is_gone",
     placing.ServedTold: "sessions_that_nobody_can_serve_are_told",
     placing.UnservedForgotten: "sessions_that_nobody_can_serve_are_told",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from moorage.runtime.placement import NodeInfo, NodeState, UnheldSession
+from moorage.runtime.placement import NodeInfo, NodeState, SessionHolder, UnheldSession
 
 from ..memory import MemoryStore
 
@@ -72,6 +72,25 @@ class NodesStayWhenTheyClose(MemoryStore):
         known: dict[str, NodeInfo] = self._content.__dict__.setdefault("known", {})
         known |= found
         return list(known.values())
+
+
+class HolderToldForEver(MemoryStore):
+    """Who had a session is told to have it when it was given up."""
+
+    async def holder(self, session_id: str) -> SessionHolder | None:
+        holder = await super().holder(session_id)
+        known: dict[str, SessionHolder] = self._content.__dict__.setdefault("holders", {})
+        if holder is not None:
+            known[session_id] = holder
+        return known.get(session_id)
+
+
+class FirstEpochTold(MemoryStore):
+    """Who has a session is told with an epoch that is over."""
+
+    async def holder(self, session_id: str) -> SessionHolder | None:
+        holder = await super().holder(session_id)
+        return None if holder is None else attrs.evolve(holder, epoch=1)
 
 
 class LiveWithoutALease(MemoryStore):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import trio
 from moorage.runtime.commands import GetStatus, OpenSession, Submit
 from moorage.runtime.placement import NodeState, words_of
-from moorage.runtime.ports import nodes_reader, shared
+from moorage.runtime.ports import holder_reader, nodes_reader, shared
 
 from .scenario import (
     NEWS_SECONDS_MAX,
@@ -146,6 +146,33 @@ async def nodes_know_each_other(open_store: OpenStore) -> None:
 
 
 @check
+async def holder_of_a_session_is_told(open_store: OpenStore) -> None:
+    """With leases, of a store that tells (HolderReader): nodes and readers are told who has a
+    session, with the epoch of its claim, and that nobody has it when it was given up."""
+    if not _has_leases(open_store):
+        return
+    async with _node(open_store, "first") as first, _node(open_store, "second") as second:
+        if not hasattr(first, "holder"):
+            return
+        async with first.reading() as reader:
+            for owner, others in ((first, "second"), (second, "first")):
+                author = await Author.of(owner, "a")
+                if author.claim.info is None:
+                    await author.write(note(1))
+                for asked in (first, second, reader):
+                    holder = await holder_reader(asked).holder("a")
+                    assert holder is not None, "it is held, and nobody is told to have it"
+                    require(others not in holder.owner, f"{holder.owner} is told to have it")
+                    require_equal(holder.epoch, author.claim.epoch, "epoch of who has it")
+                    require(holder.live, "the lease of who has it is over")
+                    nodes = {node.id: node.owner for node in await owner.nodes()}
+                    require_equal(nodes[holder.node_id], holder.owner, "owner of that node")
+                await owner.release(author.claim)
+                require_equal(await holder_reader(reader).holder("a"), None, "who has it")
+            require_equal(await holder_reader(reader).holder("b"), None, "who has no session")
+
+
+@check
 async def node_that_says_nothing_for_a_lease_is_gone(open_store: OpenStore) -> None:
     """With leases: a node that neither announces nor renews is not live after a lease, and told to
     nobody who announces."""
@@ -254,6 +281,7 @@ PLACING: tuple[Check, ...] = (
     sessions_that_nobody_has_are_told,
     node_is_offered_what_it_can_serve,
     nodes_know_each_other,
+    holder_of_a_session_is_told,
     node_that_says_nothing_for_a_lease_is_gone,
     sessions_that_nobody_can_serve_are_told,
     command_for_a_free_session_goes_to_a_node_that_can_serve_it,

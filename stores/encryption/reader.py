@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any, cast
 
 import attrs
-from moorage.runtime.ports import Page, Snapshot, StoredRun, nodes_reader
+from moorage.runtime.ports import Page, Snapshot, StoredRun, holder_reader, nodes_reader
 
 from .bodies import open_events, open_info, open_snapshot, sealed_with
 from .sealing import NotSealed, key_id_of
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
     from moorage.runtime.events import Event
-    from moorage.runtime.placement import NodeInfo, UnheldSession
+    from moorage.runtime.placement import NodeInfo, SessionHolder, UnheldSession
     from moorage.runtime.ports import OrderedReader, StoreReader
     from moorage.runtime.sessions import SessionInfo
 
@@ -46,6 +46,9 @@ class EncryptedReader:
 
     async def nodes(self) -> Sequence[NodeInfo]:
         return await nodes_reader(self._reader).nodes()
+
+    async def holder(self, session_id: str) -> SessionHolder | None:
+        return await holder_reader(self._reader).holder(session_id)
 
     async def unserved(self, limit: int) -> Sequence[UnheldSession]:
         return await nodes_reader(self._reader).unserved(limit)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 from moorage.runtime.errors import SessionHeld
-from moorage.runtime.placement import NodeInfo, NodeState, UnheldSession
+from moorage.runtime.placement import NodeInfo, NodeState, SessionHolder, UnheldSession
 from moorage.runtime.ports import Claim
 
 from ..relational.rows import SessionRow
@@ -107,6 +107,12 @@ def nodes(connection: Connection) -> list[NodeInfo]:
         NodeInfo(str(number), owner, opened_at, left, sessions, _state(rest))
         for number, owner, opened_at, left, sessions, *rest in connection.execute(sql.NODES)
     ]
+
+
+def holder(connection: Connection, session_id: str) -> SessionHolder | None:
+    """Who claimed the session last and has not given it up."""
+    row = connection.execute(sql.HOLDER_OF, (session_id,)).fetchone()
+    return None if row is None else SessionHolder(*row)
 
 
 def _state(columns: Sequence[Any]) -> NodeState | None:

@@ -26,7 +26,7 @@ from .statistics import PostgresStatistics
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from moorage.runtime.placement import NodeInfo, UnheldSession
+    from moorage.runtime.placement import NodeInfo, SessionHolder, UnheldSession
 
     from ..health import HealthReport
     from .place import Connection, Place
@@ -233,6 +233,10 @@ class PostgresReading(RelationalReading):
     async def nodes(self) -> list[NodeInfo]:
         """All nodes that the database knows of, those of the last day too."""
         return await self._opened().ask(ownership.nodes)
+
+    async def holder(self, session_id: str) -> SessionHolder | None:
+        """See HolderReader."""
+        return await self._opened().ask(ownership.holder, session_id)
 
     async def unserved(self, limit: int) -> list[UnheldSession]:
         return await self._opened().ask(ownership.unserved, limit)

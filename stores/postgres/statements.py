@@ -110,6 +110,12 @@ HOLDER = (
     "SELECT node.number, node.owner FROM session JOIN node ON node.number = session.owner "
     "WHERE session.id = %s AND lease_until > clock_timestamp()"
 )
+HOLDER_OF = (
+    "SELECT node.number::text, node.owner, session.epoch, "
+    "extract(epoch from lease_until - clock_timestamp())::float8 "
+    "FROM session JOIN node ON node.number = session.owner WHERE session.id = %s"
+)
+"""The same, live or not, for people."""
 JOIN = (
     "INSERT INTO node (owner, lease_until) "
     "VALUES (%s, clock_timestamp() + make_interval(secs => %s)) RETURNING number"

@@ -55,6 +55,15 @@ return {'ok', text(now), kept}
 
 NODES = _NODES + "return {'ok', text(now), redis.call('HGETALL', KEYS[2])}"
 
+HOLDER = (
+    _NODES
+    + """
+local held = redis.call('HMGET', KEYS[2], 'node', 'holder', 'epoch', 'lease')
+if not held[1] then return {'ok'} end
+return {'ok', held[1], held[2], held[3], text(held[4] - now)}
+"""
+)
+
 HELD = (
     _NODES
     + """

@@ -10,7 +10,7 @@ import attrs
 import trio
 from moorage.runtime.codec import decode_event, decode_struct, unpack
 from moorage.runtime.errors import CursorExpired, StoreFailed, UnknownSession
-from moorage.runtime.placement import NodeInfo, NodeState, UnheldSession
+from moorage.runtime.placement import NodeInfo, NodeState, SessionHolder, UnheldSession
 from moorage.runtime.ports import Page, Snapshot, StoredRun
 from moorage.runtime.sessions import SessionInfo, SessionState
 
@@ -116,6 +116,17 @@ class RedisReading:
             answer, _ = await server.insist("held", [f"{server.key_prefix}meta", *part], [], "")
             held.update(node.decode() for node in answer[1])
         return [attrs.evolve(node, sessions=held[node.id]) for node in await self._known_nodes()]
+
+    async def holder(self, session_id: str) -> SessionHolder | None:
+        """See HolderReader."""
+        server = self._open()
+        if not is_text(session_id):
+            return None
+        answer, _ = await server.insist("holder", server.keys(session_id)[:2], [], session_id)
+        if len(answer) == 1:
+            return None
+        node, owner, epoch, left = answer[1:]
+        return SessionHolder(node.decode(), owner.decode(), int(epoch), int(left) / 1_000)
 
     async def unserved(self, limit: int) -> list[UnheldSession]:
         """See NodesReader. Looks at every session that needs a worker."""

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import hashlib
 
-from .cluster_scripts import ANNOUNCE, HELD, LETTERS, NODES
+from .cluster_scripts import ANNOUNCE, HELD, HOLDER, LETTERS, NODES
 
 FORMAT = 1
 SCAN_RECORDS_MAX = 5_000
@@ -360,6 +360,7 @@ SCRIPTS: dict[str, str] = {
     "announce": ANNOUNCE,
     "nodes": NODES,
     "held": HELD,
+    "holder": HOLDER,
     "open": OPEN,
     "claim": CLAIM,
     "renew": RENEW,

@@ -62,6 +62,7 @@ SIGNATURES: dict[str, str] = {
     "runtime.Supervisor.unquarantine": "session_id",
     "runtime.Supervisor.run_once": "input, *, tags=None, metadata=None, node_tags=None, **options",
     "runtime.Supervisor.nodes": "",
+    "runtime.Supervisor.holder": "session_id",
     "runtime.Supervisor.drain": "*, timeout_seconds=None, queued='keep'",
     "runtime.Supervisor.statistics": "",
     "runtime.Session.run": "run_id",
@@ -152,6 +153,7 @@ SIGNATURES: dict[str, str] = {
         "ended_before_ns=None"
     ),
     "runtime.Reader.nodes": "",
+    "runtime.Reader.holder": "session_id",
     "runtime.Reader.unserved": "*, limit=100",
     "stores.MemoryStore": "*, lease_seconds=None",
     "stores.JournalStore": (
@@ -198,6 +200,7 @@ FIELDS = {
     ),
     "NodeInfo": "id owner opened_at lease_seconds_left sessions state",
     "NodeState": "offer sessions_max runs_max sessions_busy runs_running draining",
+    "SessionHolder": "node_id owner epoch lease_seconds_left",
     "UnheldSession": "session_id demands",
     "SteerOutcome": "steer_id run_id steered",
     "SessionPage": "items next_cursor",

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from moorage.runtime.placement import (
     NodeInfo,
     NodeState,
+    SessionHolder,
     UnheldSession,
     agents_in,
     share_of,
@@ -54,6 +55,11 @@ def test_a_node_serves_what_it_offers_all_of_unless_it_drains_or_is_gone() -> No
     assert live.serves(demands)
     assert not NodeInfo("1", "a", 0.0, -1.0, 0, state).serves(demands)
     assert not NodeInfo("1", "a", 0.0, 5.0, 0).serves(demands)
+
+
+def test_who_has_a_session_has_it_until_its_lease_is_over() -> None:
+    assert SessionHolder("1", "a", 7, 0.1).live
+    assert not SessionHolder("1", "a", 7, 0.0).live
 
 
 @pytest.mark.parametrize(

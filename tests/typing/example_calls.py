@@ -28,6 +28,7 @@ from moorage.runtime import (
     RunRequest,
     RunState,
     Session,
+    SessionHolder,
     SessionInfo,
     SessionState,
     SessionStatus,
@@ -83,6 +84,7 @@ async def opening() -> None:
             assert_type(known.state, NodeState | None)
     async with open_reader(node.peer()) as reader:
         assert_type(list(await reader.unserved()), list[UnheldSession])
+        assert_type(await reader.holder("s"), SessionHolder | None)
     store = JournalStore("data", durability=Durability.COMMIT)
     async with open_supervisor(store, ProcessAgent(["cat"])) as supervisor:
         assert_type(await supervisor.drain(timeout_seconds=30, queued="keep"), DrainReport)

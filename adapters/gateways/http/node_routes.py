@@ -22,6 +22,13 @@ async def get_nodes(call: Call) -> Response:
     return reply({"nodes": [fields(node) for node in await call.supervisor.nodes()]})
 
 
+async def get_holder(call: Call) -> Response:
+    """Which node has the session. Raises InvalidArgument for a store of one process."""
+    check_operator(call.principal)
+    holder = await call.supervisor.holder(call.session_id)
+    return reply({"holder": None if holder is None else fields(holder)})
+
+
 NODE_OPERATIONS = (
     Operation(
         id="list_nodes",
@@ -32,5 +39,15 @@ NODE_OPERATIONS = (
         scope="admin",
         handler=get_nodes,
         answers=answers({200: "NodeList"}),
+    ),
+    Operation(
+        id="get_session_holder",
+        method="GET",
+        path="/v1/sessions/{session_id}/holder",
+        summary="The node that has the session; 422 if the store does not tell.",
+        tag="server",
+        scope="admin",
+        handler=get_holder,
+        answers=answers({200: "Holding"}),
     ),
 )

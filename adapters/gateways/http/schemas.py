@@ -123,6 +123,10 @@ NEW_EXPIRY: Schema = {
     "say; `by_policy` leaves it to them again.",
 }
 
+_LEASE_LEFT: Schema = {
+    "type": ["number", "object"],
+    "description": 'Below 0 once it is over; {"$float": "inf"} if it has no end.',
+}
 _AMOUNTS = ("_tokens", "_usd", "_seconds")
 """Units of what is added up over runs."""
 
@@ -274,10 +278,7 @@ COMPONENTS: dict[str, Schema] = {
             "id": ID,
             "owner": STRING,
             "opened_at": NUMBER,
-            "lease_seconds_left": {
-                "type": ["number", "object"],
-                "description": 'Below 0 once it is over; {"$float": "inf"} if it has no end.',
-            },
+            "lease_seconds_left": _LEASE_LEFT,
             "sessions": COUNT,
             "state": nullable(ref("NodeState")),
         },
@@ -290,6 +291,18 @@ COMPONENTS: dict[str, Schema] = {
             "draining": {"type": "boolean"},
         },
         "What a node offers, and how busy it is.",
+    ),
+    "Holding": _all(
+        {"holder": nullable(ref("SessionHolder"))}, "Who has a session; null if nobody has."
+    ),
+    "SessionHolder": _all(
+        {
+            "node_id": ID,
+            "owner": STRING,
+            "epoch": COUNT,
+            "lease_seconds_left": _LEASE_LEFT,
+        },
+        "The node that claimed the session last and has not given it up.",
     ),
     "NodeList": _all({"nodes": many(ref("Node"))}, "Those that share a store."),
     "SteerOutcome": _all(

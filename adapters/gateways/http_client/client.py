@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from moorage.runtime.events import Data
-    from moorage.runtime.placement import NodeInfo
+    from moorage.runtime.placement import NodeInfo, SessionHolder
     from moorage.runtime.runs import RunOutcome
     from moorage.runtime.sessions import Mode, SessionInfo
 
@@ -159,6 +159,13 @@ class Client(Queries):
         is needed. Raises InvalidArgument for a store that has one process at a time."""
         document = await self._transport.call("GET", path_of("nodes"), repeatable=True)
         return decoding.nodes(document)
+
+    async def holder(self, session_id: str) -> SessionHolder | None:
+        """The node that has the session, or had it until its lease was over; None if nobody has.
+        Needs and raises what ``nodes`` does, and UnknownSession."""
+        path = path_of("sessions", check_session_id(session_id), "holder")
+        document = await self._transport.call("GET", path, repeatable=True)
+        return decoding.session_holder(document)
 
     async def delete_session(
         self,

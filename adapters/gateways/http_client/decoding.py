@@ -19,7 +19,7 @@ from moorage.runtime import (
 )
 from moorage.runtime.errors import InvalidArgument
 from moorage.runtime.messages import Message, message_from_plain
-from moorage.runtime.placement import NodeInfo, NodeState
+from moorage.runtime.placement import NodeInfo, NodeState, SessionHolder
 from moorage.runtime.reversible_json import event_from_json, from_json
 from moorage.runtime.runs import RunOutcome, RunProblem, RunState, SteerOutcome
 from moorage.runtime.sessions import DrainReport, SessionInfo, SessionState, SessionStatus
@@ -121,6 +121,11 @@ def nodes(document: Any) -> list[NodeInfo]:
     """Those of a list of nodes."""
     reading = {"state": lambda item: None if item is None else _node_state(item)}
     return [_read(NodeInfo, item, reading) for item in member(document, "nodes")]
+
+
+def session_holder(document: Any) -> SessionHolder | None:
+    holder = member(document, "holder")
+    return None if holder is None else _read(SessionHolder, holder, {})
 
 
 def _node_state(document: Any) -> NodeState:

@@ -89,6 +89,20 @@ async def test_many_nodes_start_at_once_and_one_gets_the_session(
     assert len(refused) == 11
 
 
+async def test_who_had_a_session_is_told_when_its_lease_is_over(postgres: PostgresSchema) -> None:
+    async with opened(postgres.store) as store:
+        author = await Author.of(store, "a")
+        await author.write(note(1))
+        postgres.do("UPDATE node SET lease_until = clock_timestamp() - interval '1 hour'")
+        holder = await store.holder("a")
+        (node,) = await store.nodes()
+
+    assert holder is not None
+    assert (holder.node_id, holder.owner, holder.epoch) == (node.id, node.owner, 1)
+    assert -3_700 < holder.lease_seconds_left <= -3_600
+    assert not holder.live
+
+
 @pytest.mark.parametrize("hours", [-1, 1])
 async def test_a_node_whose_clock_is_an_hour_off_is_a_node_like_others(
     postgres: PostgresSchema, monkeypatch: pytest.MonkeyPatch, hours: int

@@ -84,6 +84,23 @@ async def test_demands_of_what_waits_are_told_with_it_as_many_as_are_wanted(
         assert await store.unserved(1) == [UnheldSession("s0", EU)]
 
 
+async def test_who_had_a_session_is_told_when_its_lease_is_over(
+    new_store: Callable[..., RedisStore],
+) -> None:
+    async with opened(new_store) as store:
+        author = await Author.of(store, "a")
+        await author.write(note(1))
+        await store._server.client.hset(store._server.keys("a")[1], {"lease": "1"})
+        holder = await store.holder("a")
+        nobody = await store.holder("no text \udc80")
+
+    assert holder is not None
+    assert (holder.node_id, holder.owner) == (store._node, store._holder)
+    assert holder.epoch == author.claim.epoch
+    assert not holder.live
+    assert nobody is None
+
+
 async def test_a_server_that_is_gone_takes_no_message(
     new_store: Callable[..., RedisStore], own_server: RunningRedis
 ) -> None:

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import pytest
 from moorage.adapters.gateways.http import TokenFile
 from moorage.stores import JournalStore, MemoryStore
 from trio.testing import wait_all_tasks_blocked
+
+PATHS = ["/v1/nodes", "/v1/sessions/acme-s/holder"]
 
 
 async def test_nodes_are_those_that_the_supervisor_knows(serving):
@@ -17,18 +20,34 @@ async def test_nodes_are_those_that_the_supervisor_knows(serving):
     assert told["state"]["runs_max"] == node.state.runs_max
 
 
-async def test_a_store_of_one_process_has_none(serving, tmp_path):
+async def test_who_has_a_session_is_told(serving):
+    async with serving(store=MemoryStore(lease_seconds=60.0)) as service:
+        await service.supervisor.session("s")
+        held = await service.client("GET", "/v1/sessions/s/holder")
+        unknown = await service.client("GET", "/v1/sessions/t/holder")
+        (node,) = await service.supervisor.nodes()
+
+    told = held.json()["holder"]
+    assert (told["node_id"], told["owner"], told["epoch"]) == (node.id, node.owner, 1)
+    assert 0 < told["lease_seconds_left"] <= 60
+    assert (unknown.status, unknown.code) == (404, "unknown_session")
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_a_store_of_one_process_has_none(serving, tmp_path, path):
     async with serving(store=JournalStore(tmp_path / "journal")) as service:
-        answer = await service.client("GET", "/v1/nodes")
+        await service.supervisor.session("acme-s")
+        answer = await service.client("GET", path)
 
     assert (answer.status, answer.code) == (422, "invalid_argument")
 
 
-async def test_who_operates_one_tenant_only_is_not_told(serving, tmp_path):
+@pytest.mark.parametrize("path", PATHS)
+async def test_who_operates_one_tenant_only_is_not_told(serving, tmp_path, path):
     tokens = TokenFile(tmp_path / "tokens.json")
     token = tokens.issue("acme", scopes=["admin"], prefix="acme-").token
     async with serving(store=MemoryStore(lease_seconds=60.0), auth=tokens) as service:
         client = service.client.with_headers(authorization=f"Bearer {token}")
-        answer = await client("GET", "/v1/nodes")
+        answer = await client("GET", path)
 
     assert (answer.status, answer.code) == (403, "scope_missing")

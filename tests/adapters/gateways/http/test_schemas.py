@@ -27,7 +27,7 @@ from moorage.runtime import (
     handles,
     query_arguments,
 )
-from moorage.runtime.placement import NodeInfo, NodeState
+from moorage.runtime.placement import NodeInfo, NodeState, SessionHolder
 
 
 @pytest.mark.parametrize(
@@ -42,6 +42,7 @@ from moorage.runtime.placement import NodeInfo, NodeState
         ("UsageSummary", UsageSummary),
         ("Node", NodeInfo),
         ("NodeState", NodeState),
+        ("SessionHolder", SessionHolder),
         ("SteerOutcome", SteerOutcome),
         ("Event", Event),
         ("Label", Label),

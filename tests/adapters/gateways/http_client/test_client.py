@@ -188,10 +188,26 @@ async def test_nodes_are_those_that_the_supervisor_knows(loop):
     assert type(node.state) is type(own.state)
 
 
+@both_loops
+async def test_who_has_a_session_is_told(loop):
+    async def work(client):
+        return await client.holder("s")
+
+    async with listening(store=MemoryStore(lease_seconds=60.0)) as server:
+        await server.service.supervisor.session("s")
+        told = await server.client(loop, work)
+        own = await server.service.supervisor.holder("s")
+
+    assert attrs.evolve(told, lease_seconds_left=0) == attrs.evolve(own, lease_seconds_left=0)
+
+
 async def test_a_store_of_one_process_has_no_nodes(tmp_path):
     async def work(client):
         with pytest.raises(InvalidArgument):
             await client.nodes()
+        with pytest.raises(InvalidArgument):
+            await client.holder("s")
 
     async with listening(store=JournalStore(tmp_path / "journal")) as server:
+        await server.service.supervisor.session("s")
         await server.client("trio", work)
