@@ -46,6 +46,7 @@ from tests.postgres_server import PostgresSchema, PostgresServer
 
 NODES = 4
 SESSIONS = 40
+QUIET_EVERY = 4
 LEASE_SECONDS = 4.0
 """So long that the quarter of a lease which a takeover has to spare is a second."""
 TAKEOVER_LEASES_MAX = 1.5
@@ -280,7 +281,10 @@ async def torment(cluster: Cluster, books: Books, seconds: float, seed: int) -> 
     """Everything that goes on while the nodes run."""
     trouble = Trouble(cluster, random.Random(f"faults {seed}"))
     names = [f"s{number}" for number in range(SESSIONS)]
-    clients = [Client(name, cluster, books, f"{name} {seed}") for name in names]
+    clients = [
+        Client(name, cluster, books, f"{name} {seed}", quiet=number % QUIET_EVERY == 0)
+        for number, name in enumerate(names)
+    ]
     over = trio.Event()
     async with cluster.running(NODES):
         async with trio.open_nursery() as watching:

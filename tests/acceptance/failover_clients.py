@@ -16,6 +16,9 @@ ANSWER_SECONDS = 5.0
 """After that a client asks another node; the answer may still come, and counts."""
 WAIT_SECONDS = 3.0
 PAUSE_SECONDS = (0.2, 1.0)
+QUIET_PAUSE_SECONDS = (5.0, 9.0)
+"""Longer than a lease: a session that was asked for would be taken over for that alone."""
+QUIET_STEPS = (40, 90)
 WAITED_FOR_MAX = 20
 """Runs whose outcome a client still wants to see."""
 
@@ -73,8 +76,12 @@ class Books:
 class Client:
     """Works with one session, whichever nodes there are."""
 
-    def __init__(self, session_id: str, cluster: Cluster, books: Books, seed: str) -> None:
+    def __init__(
+        self, session_id: str, cluster: Cluster, books: Books, seed: str, *, quiet: bool
+    ) -> None:
+        """A ``quiet`` one has long work done and asks for nothing while it goes on."""
         self.session_id = session_id
+        self._quiet = quiet
         self._cluster = cluster
         self._books = books
         self._dice = random.Random(seed)
@@ -115,17 +122,20 @@ class Client:
         await self._insist(_ignore, do="open")
         self._books.sessions.add(self.session_id)
         while not over.is_set():
-            acts = {
-                self._submit: 5,
-                self._append: 4,
-                self._cancel: 1,
-                self._steer: 2,
-                self._wait: 3,
-                self._approve: 3,
-            }
+            acts = {self._submit: 3, self._approve: 1}
+            if not self._quiet:
+                acts = {
+                    self._submit: 5,
+                    self._append: 4,
+                    self._cancel: 1,
+                    self._steer: 2,
+                    self._wait: 3,
+                    self._approve: 3,
+                }
             (act,) = self._dice.choices(list(acts), weights=list(acts.values()))
             await act()
-            with trio.move_on_after(self._dice.uniform(*PAUSE_SECONDS)):
+            pause = QUIET_PAUSE_SECONDS if self._quiet else PAUSE_SECONDS
+            with trio.move_on_after(self._dice.uniform(*pause)):
                 await over.wait()
 
     async def _submit(self) -> None:
@@ -136,9 +146,10 @@ class Client:
                 books.submits[key].add(reply["answer"])
 
         long = self._dice.random() < 0.3
+        steps = QUIET_STEPS if self._quiet else (10, 40) if long else (0, 5)
         spec = {
             "key": key,
-            "steps": self._dice.randrange(10, 40) if long else self._dice.randrange(5),
+            "steps": self._dice.randrange(*steps),
             "fails": self._dice.random() < 0.1,
             "asks": self._dice.random() < 0.25,
         }
