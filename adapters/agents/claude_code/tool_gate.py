@@ -65,6 +65,7 @@ class ToolGate:
         self._emitter = emitter
         self._rules = rules
         self._own = own
+        self._taken: set[str] = set()
 
     async def permit(self, name: str, tool_input: dict[str, Any], call_id: str) -> Decision:
         """Whether a call may run; Claude Code asks for those that its own rules do not decide."""
@@ -93,6 +94,7 @@ class ToolGate:
             timeout_seconds=self._rules.timeout_seconds,
             default=self._rules.default,
             metadata=self._reader.metadata(),
+            taken=self._taken,
         )
 
     async def before(self, asked: Mapping[str, Any]) -> HookOutput:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 from moorage.runtime.errors import CursorExpired, InvalidArgument
-from moorage.runtime.runs import approval_request
+from moorage.runtime.runs import approval_of, approval_request
 
 if TYPE_CHECKING:
     from moorage.runtime.agents import RunContext
@@ -35,6 +35,15 @@ class ToolCall:
         }
 
 
+@attrs.define
+class _Question:
+    """A request that the log has: the call that asked it last, and whether no call has gone on with
+    its answer, which may be there already."""
+
+    call: ToolCall
+    is_open: bool = True
+
+
 @attrs.frozen
 class Decision:
     """What was answered. ``tool_input`` is None unless the call is to run with another input."""
@@ -54,6 +63,7 @@ async def request_approval(
     timeout_seconds: float | None,
     default: ApprovalDefault,
     metadata: dict[str, Any] | None = None,
+    taken: set[str] | None = None,
 ) -> Decision:
     """Ask, wait, and return what was answered; with ``default`` after ``timeout_seconds``.
 
@@ -63,18 +73,32 @@ async def request_approval(
 
     ``tool_approval_requested`` and the event of the answer are emitted once in a run, however often
     the agent is called again. Raises InvalidArgument for another ``default``.
+
+    A program that is started again after it was cut off, as by a crash, makes its calls anew, with
+    other ids. With ``taken``, one set for all calls of a start, an equal call takes on the request
+    of the one that was cut off: it asks again under the same id, and what was answered meanwhile is
+    its answer. An approval is durable before this returns, so that no crash lets it count twice.
     """
     check_approval_default(default)
     request_id, name = approval_request(context.run_id, call.tool_call_id)
-    told = await _told(context, request, request_id)
+    questions = await _questions(context, request)
+    if taken is not None:  # no waiting between these, or two calls might take the same one
+        left = _left_open(questions, call, taken)
+        if left is None and request_id in questions.keys() - taken:
+            # the same id, and not the same question: its answer is none to this one
+            left = f"{request_id}.{context.attempt}"
+        request_id = left or request_id
+        taken.add(request_id)
+        name = approval_of(request_id)[1]
+    question = questions.get(request_id)
     data = {"request_id": request_id, **call.data()}
-    if "tool_approval_requested" not in told:
+    if question is None or question.call.tool_call_id != call.tool_call_id:
         if timeout_seconds is not None:
             data["expires_at_ns"] = time.time_ns() + int(timeout_seconds * 1e9)
         await context.flush()
         # not emit, which may let others run: seen is then answerable, and after a crash both are
         # there or neither is
-        context.emit_nowait("tool_approval_requested", data, metadata=metadata)
+        context.emit_nowait(_REQUESTED, data, metadata=metadata)
     wait = context.ask if hold else context.park
     value = await wait(
         name,
@@ -87,8 +111,10 @@ async def request_approval(
         },
     )
     decision = read_decision(value)
-    if not told & {"tool_approval_granted", "tool_approval_denied"}:
+    if question is None or question.is_open:
         await _tell(context, request_id, call, decision, metadata)
+        if taken is not None and decision.approved:
+            await context.flush()
     return decision
 
 
@@ -116,11 +142,11 @@ def check_approval_default(value: str) -> None:
         raise InvalidArgument(f"approval_default must be 'approve' or 'deny', not {value!r}")
 
 
-async def _told(context: RunContext, request: RunRequest, request_id: str) -> set[str]:
-    """The types of this request's events that an earlier call of the agent emitted."""
+async def _questions(context: RunContext, request: RunRequest) -> dict[str, _Question]:
+    """The requests that earlier calls of the agent made in this run, by id, in order."""
     if request.attempt == 1 and not request.answers:
-        return set()
-    told: set[str] = set()
+        return {}
+    questions: dict[str, _Question] = {}
     after = 0
     await context.flush()
     while True:
@@ -131,13 +157,33 @@ async def _told(context: RunContext, request: RunRequest, request_id: str) -> se
         except CursorExpired as expired:  # earlier runs were trimmed away, this one never is
             after = expired.oldest_seq - 1
             continue
-        told.update(event.type for event in page if event.data.get("request_id") == request_id)
+        for event in page:
+            request_id = event.data.get("request_id", "")
+            if event.type == _REQUESTED:
+                questions[request_id] = _Question(_call_of(event.data))
+            elif request_id in questions:
+                questions[request_id].is_open = False
         if len(page) < PAGE_EVENTS:
-            return told
+            return questions
         after = page[-1].seq
 
 
-_TYPES = {"tool_approval_requested", "tool_approval_granted", "tool_approval_denied"}
+def _left_open(questions: dict[str, _Question], call: ToolCall, taken: set[str]) -> str | None:
+    """The id of the first request that an equal call has left open, if there is one."""
+    for request_id, question in questions.items():
+        if request_id not in taken and question.is_open:
+            asked = question.call
+            if (asked.tool_name, asked.tool_input) == (call.tool_name, call.tool_input):
+                return request_id
+    return None
+
+
+def _call_of(data: dict[str, Any]) -> ToolCall:
+    return ToolCall(*(data.get(name) for name in ("tool_call_id", "tool_name", "tool_input")))
+
+
+_REQUESTED = "tool_approval_requested"
+_TYPES = {_REQUESTED, "tool_approval_granted", "tool_approval_denied"}
 
 
 async def _tell(

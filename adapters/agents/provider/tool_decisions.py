@@ -41,6 +41,7 @@ class ToolDecisions:
     default: ApprovalDefault
     reads_free: bool = False
     metadata: dict[str, Any] | None = None
+    _taken: set[str] = attrs.field(factory=set, init=False)
 
     async def decide(self, call: ToolCall) -> Decision:
         """Whether ``call`` may run, and with which input if not with its own.
@@ -72,6 +73,7 @@ class ToolDecisions:
             timeout_seconds=self.timeout_seconds,
             default=self.default,
             metadata=self.metadata,
+            taken=self._taken,
         )
         if decision.approved and decision.tool_input is None and changed is not None:
             return attrs.evolve(decision, tool_input=changed)

@@ -93,16 +93,24 @@ async def main(directory: Path) -> None:
             what = command.pop("do")
             answer: Any = None
             if what == "submit":
-                answer = (await session.submit(command["input"])).id
+                kind = command.get("on_interrupt")
+                answer = (await session.submit(command["input"], on_interrupt=kind)).id
             elif what == "wait":
                 outcome = await session.wait(command["run_id"])
                 answer = {"state": outcome.state.value, "output": outcome.output}
-            elif what == "event":  # wait until there is one of that type
+            elif what == "approve":
+                answer = await session.approve(command["request_id"])
+            elif what == "event":  # wait until there are so many of that type; the last one's data
+                left = command.get("count", 1)
                 async with session.subscribe(after=0, run_id=command["run_id"]) as events:
                     async for event in events:
-                        if event.type == command["type"]:
+                        left -= event.type == command["type"]
+                        if not left:
                             answer = event.data
                             break
+            elif what == "events":
+                page = await session.events(limit=1000, types={command["type"]})
+                answer = [event.data for event in page]
             elif what == "types":
                 page = await session.events(after=0, limit=1000)
                 answer = [[event.run_id, event.type] for event in page]

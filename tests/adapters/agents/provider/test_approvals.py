@@ -120,6 +120,123 @@ async def test_with_hold_the_task_waits_for_the_answer(autojump_clock):
     assert context.events[-1].data["reason"] == "too risky"
 
 
+class Restarted:
+    """A run whose program is started for the second time, after it left ``CALL`` open."""
+
+    def __init__(self):
+        self.context = RecordingContext(attempt=2)
+        self.decisions = {}
+        self._taken = set()
+
+    async def begin(self, *, answers=None, decided=None):
+        first = RecordingContext()
+        await first.emit("tool_approval_requested", REQUESTED)
+        if decided is not None:
+            await first.emit(f"tool_approval_{decided}", {"request_id": "run:call-1"})
+        self.context = RecordingContext(attempt=2, history=first.events, answers=answers or {})
+
+    async def ask(self, call):
+        self.decisions[call.tool_call_id] = await request_approval(
+            self.context,
+            self.context.request(),
+            call,
+            hold=True,
+            timeout_seconds=None,
+            default="deny",
+            taken=self._taken,
+        )
+
+    @property
+    def told(self):
+        return [
+            (event.type.removeprefix("tool_approval_"), event.data["request_id"])
+            for event in self.context.events[1:]
+        ]
+
+
+@pytest.fixture
+def restarted():
+    return Restarted()
+
+
+AGAIN = ToolCall("call-2", "delete", {"path": "a"})
+
+
+async def test_an_equal_call_behind_a_restart_asks_under_the_same_id(restarted):
+    await restarted.begin()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(restarted.ask, AGAIN)
+        await restarted.context.wait_asked(NAME)
+        requested = restarted.context.events[-1].data
+        restarted.context.answer(NAME, True)
+
+    assert requested == {**REQUESTED, "tool_call_id": "call-2"}
+    assert restarted.told == [("requested", "run:call-1"), ("granted", "run:call-1")]
+    assert restarted.decisions == {"call-2": Decision(True)}
+
+
+async def test_what_was_answered_before_a_restart_asked_again_counts_for_one_call(restarted):
+    await restarted.begin(answers={NAME: True})
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(restarted.ask, AGAIN)
+        nursery.start_soon(restarted.ask, ToolCall("call-3", "delete", {"path": "a"}))
+        restarted.context.answer(await restarted.context.wait_asked(), False)
+
+    assert sorted(restarted.decisions.values(), key=lambda decision: decision.approved) == [
+        Decision(False),
+        Decision(True),
+    ]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        ToolCall("call-2", "delete", {"path": "b"}),
+        ToolCall("call-2", "remove", {"path": "a"}),
+        ToolCall("call-1", "delete", {"path": "b"}),
+    ],
+    ids=["another input", "another tool", "the same id"],
+)
+async def test_another_call_behind_a_restart_asks_a_question_of_its_own(restarted, call):
+    await restarted.begin(answers={NAME: True})
+    name = "approval:call-2" if call.tool_call_id == "call-2" else "approval:call-1.2"
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(restarted.ask, call)
+        await restarted.context.wait_asked(name)
+        restarted.context.answer(name, False)
+
+    assert restarted.decisions == {call.tool_call_id: Decision(False)}
+
+
+@pytest.mark.parametrize("decided", ["granted", "denied"])
+async def test_an_answer_that_a_call_went_on_with_counts_for_no_other(restarted, decided):
+    await restarted.begin(answers={NAME: True}, decided=decided)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(restarted.ask, AGAIN)
+        await restarted.context.wait_asked("approval:call-2")
+        restarted.context.answer("approval:call-2", False)
+
+    assert restarted.decisions == {"call-2": Decision(False)}
+
+
+async def test_an_approval_is_durable_before_the_call_goes_on_with_it(restarted):
+    await restarted.begin(answers={NAME: True})
+    restarted.context.hold_log()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(restarted.ask, AGAIN)
+        await restarted.context.wait_blocked()
+        while_held = dict(restarted.decisions), restarted.told[-1:]
+        restarted.context.release_log()
+
+    assert while_held == ({}, [("granted", "run:call-1")])
+    assert restarted.decisions == {"call-2": Decision(True)}
+
+
 @pytest.mark.parametrize(
     ("default", "type"), [("deny", "tool_approval_denied"), ("approve", "tool_approval_granted")]
 )
