@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import trio
 from moorage.runtime.errors import InvalidArgument
 
@@ -22,6 +23,7 @@ from .messages import MessageReader
 from .opening import Opening, open_run
 from .overlaps import Overlaps
 from .own_tools import OwnTools
+from .putting_off import UNASKED, answered_call, check_approval_wait
 from .session_store import ClaudeSessionStore, cost_state
 from .tool_gate import Answers, ApprovalRules, ToolGate, hook_table
 
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from ..provider.hooks import Hooks
     from ..tools.definition import ToolFunction
     from .overlaps import Overlap
+    from .putting_off import ApprovalWait, PutOff
 
 START_SECONDS = 60.0
 """How long Claude Code may take to get ready; servers of tools of the user's may be slow."""
@@ -79,6 +82,7 @@ class ClaudeAgent:
         hooks: Hooks | None = None,
         approval_timeout_seconds: float | None = None,
         approval_default: ApprovalDefault = "deny",
+        approval_wait: ApprovalWait = "hold",
         coalesce_seconds: float = COALESCE_SECONDS,
         tools: Iterable[Tool | ToolFunction] = (),
         tool_limits: ToolLimits | None = None,
@@ -103,6 +107,8 @@ class ClaudeAgent:
             approval_default=approval_default,
             coalesce_seconds=coalesce_seconds,
         )
+        check_approval_wait(approval_wait)
+        self._approval_wait = approval_wait
         options.option_values(self._parts.settings)
         self._overlaps = Overlaps()
         self._tools = tools_by_name(tools)
@@ -124,16 +130,48 @@ class ClaudeAgent:
             opening = await open_run(
                 self._parts, request, context, store, alone=not overlap.happened
             )
+            put_off = await answered_call(context, request) if self._parks(opening) else None
+            if put_off is not None and opening.resume != put_off.session:
+                overlap.happened = True  # it does not know what other runs have said meanwhile
             return await opening.run.executed(
-                lambda: self._execute(opening, program, store, overlap)
+                lambda: self._execute(opening, program, store, overlap, put_off)
             )
 
     async def _execute(
-        self, opening: Opening, program: str, store: ClaudeSessionStore, overlap: Overlap
+        self,
+        opening: Opening,
+        program: str,
+        store: ClaudeSessionStore,
+        overlap: Overlap,
+        put_off: PutOff | None,
     ) -> dict[str, Any]:
+        """Start Claude Code, and again behind each call that it puts off."""
+        turns = 0
+        while True:
+            if put_off is not None:
+                key = {"project_key": "", "session_id": put_off.session}
+                entries = await store.load(key) or []
+                opening = attrs.evolve(opening, put_off=put_off, entries=entries)
+            output, put_off = await self._start(opening, program, store, overlap)
+            turns += output["turns"]
+            if put_off is None:
+                return {**output, "turns": turns}
+
+    def _parks(self, opening: Opening) -> bool:
+        settings = opening.run.settings
+        mode = settings.permission_mode or "default"
+        allows = options.allows_all(settings)
+        return self._approval_wait == "park" and mode in UNASKED and not allows
+
+    async def _start(
+        self, opening: Opening, program: str, store: ClaudeSessionStore, overlap: Overlap
+    ) -> tuple[dict[str, Any], PutOff | None]:
         sdk, run = await _sdk()
         context, settings = opening.run.context, opening.run.settings
         reader = MessageReader(mapping.total_usage(cost_state(opening.entries)))
+        if opening.put_off is not None:
+            reader.go_on_with(opening.put_off.call, trio.current_time())
+        parked = False
         instructions = prompts.instructions(opening.run.said)
         values = options.option_values(settings, instructions=instructions)
         launch = run.Launch(
@@ -151,14 +189,19 @@ class ClaudeAgent:
             async with DeltaStream(context, self._parts.coalesce_seconds) as stream:
                 emitter = Emitter(context, stream)
                 answers = self._answers(opening, reader, emitter)
-                output: dict[str, Any] = await run.execute(
-                    context, launch, answers, reader, emitter, store
-                )
+                try:
+                    output: dict[str, Any] = await run.execute(
+                        context, launch, answers, reader, emitter, store
+                    )
+                finally:
+                    parked = answers.gate.parking
         finally:
             # a run that was cut off is in Claude Code's transcript up to there
-            if reader.session is not None and reader.transcribed and not overlap.happened:
+            kept = reader.transcribed or opening.put_off is not None
+            waits = parked or reader.put_off is not None
+            if reader.session is not None and kept and not overlap.happened and not waits:
                 await keep_handle(context, PROVIDER, reader.session)
-        return output
+        return output, reader.put_off
 
     def _answers(self, opening: Opening, reader: MessageReader, emitter: Emitter) -> Answers:
         context, settings = opening.run.context, opening.run.settings
@@ -169,9 +212,17 @@ class ClaudeAgent:
             allow_all=options.allows_all(settings),
             timeout_seconds=self._parts.approval_timeout_seconds,
             default=self._parts.approval_default,
+            parks=self._parks(opening),
         )
         gate = ToolGate(
-            context, opening.run.request, hooks, reader, emitter, rules=rules, own=self._tools
+            context,
+            opening.run.request,
+            hooks,
+            reader,
+            emitter,
+            rules=rules,
+            own=self._tools,
+            put_off=opening.put_off,
         )
         return Answers(
             gate=gate,

@@ -69,17 +69,18 @@ class Conversation:
         self._transport = ClaudeTransport(process)
         self._steers: dict[str, tuple[str, Any]] = {}
         self._answered = False
+        self._connected = trio.Event()
         self._scope = trio.CancelScope()
         self._failure: Exception | None = None
 
     async def hold(
         self,
         options: sdk.ClaudeAgentOptions,
-        content: str | list[Any],
+        content: str | list[Any] | None,
         tell: Callable[[], Awaitable[None]],
     ) -> None:
-        """Say ``content`` and return when it, and every steer that was taken, is answered.
-        ``tell`` is awaited once Claude Code is ready, before anything is said.
+        """Say ``content``, if it is not None, and return when all is answered, every steer that
+        was taken too. ``tell`` is awaited once Claude Code is ready, before anything is said.
 
         Raises an AgentFailure if Claude Code or its model fails, and what the session raises.
         """
@@ -127,13 +128,15 @@ class Conversation:
     async def _speak(
         self,
         client: sdk.ClaudeSDKClient,
-        content: str | list[Any],
+        content: str | list[Any] | None,
         tell: Callable[[], Awaitable[None]],
     ) -> None:
         try:
             await self._connect(client)
+            self._connected.set()
             await tell()
-            await self._say(client, [(content, self._new_id())])
+            if content is not None:
+                await self._say(client, [(content, self._new_id())])
             while True:
                 await self._context.wait_steer()
                 if self._answered:
@@ -217,6 +220,8 @@ class Conversation:
         except ProviderExited as exited:
             raise self._failed() or exited from None
         except trio.Cancelled:
+            if self._answers.gate.parking:
+                raise  # what it wrote now would be a result of the call
             with trio.move_on_after(STOP_SECONDS, shield=True), suppress(MoorageError):
                 await self._stop()
             raise
@@ -247,6 +252,7 @@ class Conversation:
             await self._keep(message)
         else:
             await self._emitter.emit(self._reader.feed(message, trio.current_time()))
+            self._answers.gate.heard()
             if kind == "command_lifecycle" and message.get("state") == "started":
                 await self._given(str(message.get("command_uuid")))
 
@@ -269,6 +275,7 @@ class Conversation:
         async def can_use_tool(
             name: str, tool_input: dict[str, Any], asked: sdk.ToolPermissionContext
         ) -> sdk.PermissionResultAllow | sdk.PermissionResultDeny:
+            await self._connected.wait()  # a call that was put off comes before our hooks are known
             decision = await callbacks.call(
                 self._answers.gate.permit, name, tool_input, str(asked.tool_use_id)
             )

@@ -7,13 +7,17 @@ besides is in the reader's attributes: whether it is over, and how.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from . import mapping
 from .failures import failure_of_error, failure_of_retry
 from .mapping import Mapped, mapping_at
+from .putting_off import PutOff, put_off_by
+
+if TYPE_CHECKING:
+    from ..provider.approvals import ToolCall
 
 MAIN = ""
 """Stands for the conversation itself where others are named by the call that started them."""
@@ -56,6 +60,8 @@ class MessageReader:
         self.text = ""
         """Of the last message of the conversation itself, whole."""
         self.turns = 0
+        self.calls_at_once = 0
+        """How many calls the last whole message of the conversation itself makes."""
         self.transcribed = False
         """Whether what we said is in Claude Code's transcript, as far as that has been kept."""
         self.waiting: set[str] = set()
@@ -73,6 +79,20 @@ class MessageReader:
     def over(self) -> bool:
         """Whether there is a result and Claude Code has nothing left to do for us."""
         return self.result is not None and not self.waiting and self.state in (None, "idle")
+
+    @property
+    def speaks(self) -> bool:
+        """Whether a message of the conversation itself is not whole yet."""
+        return MAIN in self._drafts
+
+    @property
+    def put_off(self) -> PutOff | None:
+        """The call with which Claude Code has ended, as it was told to."""
+        return put_off_by(self.result or {}, self.session)
+
+    def go_on_with(self, call: ToolCall, now: float) -> None:
+        """An earlier start has told this call, and its result comes now."""
+        self._start(call.data(), self.metadata(), now)
 
     def feed(self, message: Mapping[str, Any], now: float) -> list[Mapped]:
         """The events of one parsed line; ``now`` in seconds, of any clock."""
@@ -197,6 +217,7 @@ class MessageReader:
             )
             if name == MAIN:
                 self.text = data["content"]
+                self.calls_at_once = len(data.get("tool_calls", ()))
             yield "message_received", data, draft.metadata
             for call in data.get("tool_calls", ()):
                 yield from self._start(call, draft.metadata, now)
@@ -255,6 +276,8 @@ class MessageReader:
             self._told[name] = self._told.get(name, 0) + value
         if rest:
             yield "token_usage_updated", dict(rest), metadata
+        if self.put_off is not None:
+            return  # its turn goes on when it is started again
         reason = message.get("stop_reason") or message.get("terminal_reason")
         data: dict[str, Any] = {"stop_reason": str(reason or message.get("subtype"))}
         if type(turns) is int:

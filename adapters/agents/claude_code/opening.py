@@ -11,6 +11,7 @@ from ..provider import opened_run
 from ..provider.opened_run import AgentParts, OpenedRun
 from . import prompts
 from .mapping import PROVIDER
+from .putting_off import PutOff, waits_for_another
 
 if TYPE_CHECKING:
     from moorage.runtime.agents import RunContext
@@ -26,19 +27,25 @@ class Opening:
 
     run: OpenedRun
     entries: list[Any]
+    put_off: PutOff | None = None
+    """A call that waits in that session: it is gone on with, and nothing is said."""
 
     @property
     def resume(self) -> str | None:
-        return self.run.native_id
+        return self.run.native_id if self.put_off is None else self.put_off.session
 
     @property
-    def content(self) -> str | list[Any]:
+    def content(self) -> str | list[Any] | None:
         """What Claude Code is asked: only what is new, or that behind a replay."""
+        if self.put_off is not None:
+            return None
         return prompts.prompt_content(self.run.replayed, self.run.said)
 
     async def tell(self, context: RunContext) -> None:
         """Emit how the run begins: a replay in place of Claude Code's own session, settings that
         have changed, and what is said."""
+        if self.put_off is not None:
+            return  # it was told when the run began
         await self.run.tell_fallback()
         for type, data in self.run.beginning():
             await context.emit(type, data, metadata={"provider": PROVIDER})
@@ -66,4 +73,6 @@ async def open_run(
             run = run.without_native("another run of the session goes on beside this one")
         elif not entries:
             run = run.without_native(f"there is no transcript of {run.native_id} in the log")
+    if run.native_id is not None and await waits_for_another(context):
+        run = run.without_native("a call of another run waits in it")
     return Opening(run=run, entries=(entries or []) if run.native_id is not None else [])

@@ -33,7 +33,8 @@ class Launch:
     program: str
     options: sdk.ClaudeAgentOptions
     environment: Mapping[str, str | None]
-    content: str | list[Any]
+    content: str | list[Any] | None
+    """None goes on with a call that was put off."""
     tell: Callable[[], Awaitable[None]]
     entries: list[Any]
     """Those of the transcript that ``options.resume`` names."""
@@ -84,7 +85,7 @@ async def execute(
                 await conversation.hold(options, launch.content, launch.tell)
         answered = True
     finally:
-        if not answered:
+        if not answered and not answers.gate.parking:
             with suppress(MoorageError):  # what ends the run says more
                 emitter.emit_nowait(reader.interrupted("the run ended before its result came"))
     return output_of(reader)

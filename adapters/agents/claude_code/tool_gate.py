@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
+from moorage.runtime.runs import approval_request
 
 from ..provider.approvals import (
     ApprovalDefault,
@@ -19,6 +20,7 @@ from ..provider.settings import PermissionMode
 from ..tools.gate import mode_verdict
 from . import mapping
 from .own_tools import OwnTools
+from .putting_off import MARK, UNASKED, PutOff, keep_from_others
 
 if TYPE_CHECKING:
     from moorage.runtime.agents import RunContext
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
 HOOK_SECONDS_MAX = 3600.0
 """How long Claude Code waits for a hook of ours; the run's own timeout is the real limit."""
 
+WHOLE_SECONDS = 30.0
+"""How long a call waits for the end of its message before it is asked for in its slot."""
+
 HookOutput = dict[str, Any]
 
 
@@ -42,6 +47,8 @@ class ApprovalRules:
     allow_all: bool
     timeout_seconds: float | None
     default: ApprovalDefault
+    parks: bool = False
+    """Whether calls are put off until they are answered, where that can be done."""
 
 
 class ToolGate:
@@ -57,6 +64,7 @@ class ToolGate:
         *,
         rules: ApprovalRules,
         own: Mapping[str, Tool],
+        put_off: PutOff | None = None,
     ) -> None:
         self._context = context
         self._request = request
@@ -66,6 +74,14 @@ class ToolGate:
         self._rules = rules
         self._own = own
         self._taken: set[str] = set()
+        self._put_off = put_off
+        self._told = trio.lowlevel.ParkingLot()
+        self.parking = False
+        """Whether the run is being parked: Claude Code is to end as it is."""
+
+    @property
+    def parks(self) -> bool:
+        return self._rules.parks
 
     async def permit(self, name: str, tool_input: dict[str, Any], call_id: str) -> Decision:
         """Whether a call may run; Claude Code asks for those that its own rules do not decide."""
@@ -86,16 +102,59 @@ class ToolGate:
             return Decision(False, opinion.reason, by=by)
         if isinstance(opinion, Allow) or self._rules.allow_all:
             return Decision(True, by=by)
+        if self._put_off is not None and call.tool_call_id == self._put_off.call.tool_call_id:
+            return await self._park(self._put_off)
         return await request_approval(
             self._context,
             self._request,
             call,
-            hold=True,  # Claude Code cannot be left in the middle of a turn
+            hold=True,  # else Claude Code cannot be left in the middle of a turn
             timeout_seconds=self._rules.timeout_seconds,
             default=self._rules.default,
             metadata=self._reader.metadata(),
             taken=self._taken,
         )
+
+    async def _park(self, put_off: PutOff) -> Decision:
+        """What was answered. Without an answer this ends Claude Code and parks the run."""
+        name = approval_request(self._context.run_id, put_off.call.tool_call_id)[1]
+        if name not in self._request.answers:
+            await keep_from_others(self._context, put_off.session)
+            self.parking = True
+        return await request_approval(
+            self._context,
+            self._request,
+            put_off.call,
+            hold=False,
+            timeout_seconds=self._rules.timeout_seconds,
+            default=self._rules.default,
+            metadata={**self._reader.metadata(), "provider_session": put_off.session, MARK: True},
+        )
+
+    def heard(self) -> None:
+        """The reader has read on."""
+        self._told.unpark_all()
+
+    async def _can_be_put_off(self, asked: Mapping[str, Any], call: ToolCall) -> bool:
+        """Whether the call may wait while Claude Code does not run.
+
+        Not one of a subagent, not one of ours (Claude Code resumes before it knows them), and none
+        of several in one message: of those it would put off the last, and forget the others.
+        """
+        names = UNASKED.get(self._rules.mode)
+        if (
+            not self._rules.parks
+            or names is None
+            or call.tool_name in names
+            or call.tool_name in self._own
+            or asked.get("agent_id")
+            or (self._put_off is not None and call.tool_call_id == self._put_off.call.tool_call_id)
+        ):
+            return False
+        with trio.move_on_after(WHOLE_SECONDS):
+            while self._reader.speaks:
+                await self._told.park()
+        return not self._reader.speaks and self._reader.calls_at_once == 1
 
     async def before(self, asked: Mapping[str, Any]) -> HookOutput:
         """The output of a PreToolUse hook."""
@@ -108,6 +167,8 @@ class ToolGate:
             )
         if decided.tool_input != call.tool_input:
             return _specific("PreToolUse", updatedInput=decided.tool_input)
+        if await self._can_be_put_off(asked, call):
+            return _specific("PreToolUse", permissionDecision="defer")
         return {}
 
     async def after(self, asked: Mapping[str, Any]) -> HookOutput:
@@ -146,7 +207,7 @@ def hook_table(
 ) -> Mapping[str, Callable[[Any], Awaitable[HookOutput]]]:
     """Claude Code's hook events -> what answers them, for the hooks that there are."""
     table: dict[str, Callable[[Any], Awaitable[HookOutput]]] = {}
-    if hooks.before_tool:
+    if hooks.before_tool or gate.parks:
         table["PreToolUse"] = gate.before
     if hooks.after_tool:
         table["PostToolUse"] = gate.after

@@ -113,7 +113,7 @@ async def request_approval(
     decision = read_decision(value)
     if question is None or question.is_open:
         await _tell(context, request_id, call, decision, metadata)
-        if taken is not None and decision.approved:
+        if decision.approved:
             await context.flush()
     return decision
 

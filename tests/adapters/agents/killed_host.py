@@ -93,7 +93,7 @@ async def main(directory: Path) -> None:
             what = command.pop("do")
             answer: Any = None
             if what == "submit":
-                kind = command.get("on_interrupt")
+                kind = command.get("on_interrupt", "fail")
                 answer = (await session.submit(command["input"], on_interrupt=kind)).id
             elif what == "wait":
                 outcome = await session.wait(command["run_id"])
