@@ -23,7 +23,7 @@ from .messages import MessageReader
 from .opening import Opening, open_run
 from .overlaps import Overlaps
 from .own_tools import OwnTools
-from .putting_off import UNASKED, answered_call, check_approval_wait
+from .putting_off import UNASKED, answered_call, check_approval_wait, turns_told
 from .session_store import ClaudeSessionStore, cost_state
 from .tool_gate import Answers, ApprovalRules, ToolGate, hook_table
 
@@ -59,7 +59,8 @@ class ClaudeAgent:
     continues on any machine; runs of a session that overlap are told the log instead. See
     ``provider_sessions`` for ``continuation``. What needs permission
     is asked by ``tool_approval_requested`` while the run holds its slot; without an answer in
-    ``approval_timeout_seconds`` it is ``approval_default``. ``tools`` are async functions of yours
+    ``approval_timeout_seconds`` it is ``approval_default``. With ``approval_wait="park"`` it waits
+    without slot and program where Claude Code can be left (see docs/agents.md). ``tools`` are async functions of yours
     that it may call. ``provider_options`` are further ``ClaudeAgentOptions`` of the SDK by name.
     A message of ``Run.steer`` is in its next request to the model.
 
@@ -146,16 +147,16 @@ class ClaudeAgent:
         put_off: PutOff | None,
     ) -> dict[str, Any]:
         """Start Claude Code, and again behind each call that it puts off."""
-        turns = 0
         while True:
+            turns = 0
             if put_off is not None:
+                turns = await turns_told(opening.run.context)
                 key = {"project_key": "", "session_id": put_off.session}
                 entries = await store.load(key) or []
                 opening = attrs.evolve(opening, put_off=put_off, entries=entries)
-            output, put_off = await self._start(opening, program, store, overlap)
-            turns += output["turns"]
+            output, put_off = await self._start(opening, program, store, overlap, turns)
             if put_off is None:
-                return {**output, "turns": turns}
+                return {**output, "turns": turns + output["turns"]}
 
     def _parks(self, opening: Opening) -> bool:
         settings = opening.run.settings
@@ -164,7 +165,12 @@ class ClaudeAgent:
         return self._approval_wait == "park" and mode in UNASKED and not allows
 
     async def _start(
-        self, opening: Opening, program: str, store: ClaudeSessionStore, overlap: Overlap
+        self,
+        opening: Opening,
+        program: str,
+        store: ClaudeSessionStore,
+        overlap: Overlap,
+        turns: int,
     ) -> tuple[dict[str, Any], PutOff | None]:
         sdk, run = await _sdk()
         context, settings = opening.run.context, opening.run.settings
@@ -174,6 +180,8 @@ class ClaudeAgent:
         parked = False
         instructions = prompts.instructions(opening.run.said)
         values = options.option_values(settings, instructions=instructions)
+        if turns and settings.turns_max is not None:
+            values["max_turns"] = max(1, settings.turns_max - turns)
         launch = run.Launch(
             program=program,
             options=sdk.make_options({**values, "resume": opening.resume}),

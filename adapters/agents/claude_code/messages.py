@@ -60,8 +60,8 @@ class MessageReader:
         self.text = ""
         """Of the last message of the conversation itself, whole."""
         self.turns = 0
-        self.calls_at_once = 0
-        """How many calls the last whole message of the conversation itself makes."""
+        self.calls_at_once: list[str] = []
+        """Ids of the calls that the last whole message of the conversation itself makes."""
         self.transcribed = False
         """Whether what we said is in Claude Code's transcript, as far as that has been kept."""
         self.waiting: set[str] = set()
@@ -79,11 +79,6 @@ class MessageReader:
     def over(self) -> bool:
         """Whether there is a result and Claude Code has nothing left to do for us."""
         return self.result is not None and not self.waiting and self.state in (None, "idle")
-
-    @property
-    def speaks(self) -> bool:
-        """Whether a message of the conversation itself is not whole yet."""
-        return MAIN in self._drafts
 
     @property
     def put_off(self) -> PutOff | None:
@@ -217,7 +212,7 @@ class MessageReader:
             )
             if name == MAIN:
                 self.text = data["content"]
-                self.calls_at_once = len(data.get("tool_calls", ()))
+                self.calls_at_once = [call["tool_call_id"] for call in data.get("tool_calls", ())]
             yield "message_received", data, draft.metadata
             for call in data.get("tool_calls", ()):
                 yield from self._start(call, draft.metadata, now)

@@ -8,7 +8,7 @@ the call in it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
@@ -21,6 +21,7 @@ from .mapping import PROVIDER
 
 if TYPE_CHECKING:
     from moorage.runtime.agents import RunContext
+    from moorage.runtime.events import Event
     from moorage.runtime.runs import RunRequest
 
     from ..provider.settings import PermissionMode
@@ -30,11 +31,11 @@ ApprovalWait = Literal["hold", "park"]
 MARK = "put_off"
 """In the metadata of a request whose call was put off, and in the handle of its session."""
 
+READS = frozenset({"Agent", "Glob", "Grep", "Read", "Skill", "Task", "TodoWrite", "ToolSearch"})
 EDITS = frozenset({"Edit", "MultiEdit", "NotebookEdit", "Write"})
 UNASKED: Mapping[PermissionMode, frozenset[str]] = {
-    mode: frozenset({"Agent", "Glob", "Grep", "Read", "Skill", "Task", "TodoWrite", "ToolSearch"})
-    | edits
-    for mode, edits in (("default", frozenset[str]()), ("accept_edits", EDITS))
+    "default": READS,
+    "accept_edits": READS | EDITS,
 }
 """Permission modes in which calls are put off -> tools of which Claude Code hardly ever asks there:
 for nothing it would be started again for each call."""
@@ -65,30 +66,47 @@ def put_off_by(result: Mapping[str, Any], session: str | None) -> PutOff | None:
 
 async def answered_call(context: RunContext, request: RunRequest) -> PutOff | None:
     """The call of this run that was put off, has been answered, and was not gone on with."""
+    if not request.answers:
+        return None
     found: dict[str, PutOff] = {}
-    after = 0
-    while request.answers:
-        try:
-            page = await context.session.events(
-                after=after, limit=PAGE_EVENTS, types=_TYPES, run_id=context.run_id
-            )
-        except CursorExpired as expired:
-            after = expired.oldest_seq - 1
-            continue
-        for event in page:
-            data, id = event.data, event.data.get("request_id", "")
-            if event.type != "tool_approval_requested":
-                found.pop(id, None)
-            elif event.metadata.get(MARK) and approval_of(id)[1] in request.answers:
-                call = ToolCall(data["tool_call_id"], data["tool_name"], data["tool_input"])
-                found[id] = PutOff(call, str(event.metadata.get("provider_session")))
-        if len(page) < PAGE_EVENTS:
-            break
-        after = page[-1].seq
+    async for event in _told(context, _APPROVALS):
+        data, metadata, id = event.data, event.metadata or {}, event.data.get("request_id", "")
+        if event.type != "tool_approval_requested":
+            found.pop(id, None)
+        elif metadata.get(MARK) and approval_of(id)[1] in request.answers:
+            call = ToolCall(data["tool_call_id"], data["tool_name"], data["tool_input"])
+            found[id] = PutOff(call, str(metadata.get("provider_session")))
     return next(iter(found.values()), None)
 
 
-_TYPES = {"tool_approval_requested", "tool_approval_granted", "tool_approval_denied"}
+async def turns_told(context: RunContext) -> int:
+    """How many messages of the model this run has told, without those to subagents."""
+    turns = 0
+    async for event in _told(context, {"message_received"}):
+        turns += "parent_tool_call_id" not in (event.metadata or {})
+    return turns
+
+
+async def _told(context: RunContext, types: set[str]) -> AsyncIterator[Event]:
+    """The run's events of these types."""
+    after = 0
+    await context.flush()
+    while True:
+        try:
+            page = await context.session.events(
+                after=after, limit=PAGE_EVENTS, types=types, run_id=context.run_id
+            )
+        except CursorExpired as expired:  # earlier runs were trimmed away, this one never is
+            after = expired.oldest_seq - 1
+            continue
+        for event in page:
+            yield event
+        if len(page) < PAGE_EVENTS:
+            return
+        after = page[-1].seq
+
+
+_APPROVALS = {"tool_approval_requested", "tool_approval_granted", "tool_approval_denied"}
 
 
 async def keep_from_others(context: RunContext, session: str) -> None:

@@ -102,7 +102,7 @@ class ToolGate:
             return Decision(False, opinion.reason, by=by)
         if isinstance(opinion, Allow) or self._rules.allow_all:
             return Decision(True, by=by)
-        if self._put_off is not None and call.tool_call_id == self._put_off.call.tool_call_id:
+        if self._put_off is not None and self._is_put_off(call):
             return await self._park(self._put_off)
         return await request_approval(
             self._context,
@@ -138,23 +138,25 @@ class ToolGate:
     async def _can_be_put_off(self, asked: Mapping[str, Any], call: ToolCall) -> bool:
         """Whether the call may wait while Claude Code does not run.
 
-        Not one of a subagent, not one of ours (Claude Code resumes before it knows them), and none
-        of several in one message: of those it would put off the last, and forget the others.
+        Not one of a subagent, and none of several in one message: of those it would put off the
+        last, and forget the others. Not one of a server of tools, ours or another: when Claude Code
+        is resumed it looks for the tool before it knows them.
         """
-        names = UNASKED.get(self._rules.mode)
         if (
             not self._rules.parks
-            or names is None
-            or call.tool_name in names
-            or call.tool_name in self._own
+            or call.tool_name in UNASKED[self._rules.mode]
+            or str(asked.get("tool_name")).startswith("mcp__")
             or asked.get("agent_id")
-            or (self._put_off is not None and call.tool_call_id == self._put_off.call.tool_call_id)
+            or self._is_put_off(call)
         ):
             return False
         with trio.move_on_after(WHOLE_SECONDS):
-            while self._reader.speaks:
+            while call.tool_call_id not in self._reader.calls_at_once:
                 await self._told.park()
-        return not self._reader.speaks and self._reader.calls_at_once == 1
+        return self._reader.calls_at_once == [call.tool_call_id]
+
+    def _is_put_off(self, call: ToolCall) -> bool:
+        return self._put_off is not None and call.tool_call_id == self._put_off.call.tool_call_id
 
     async def before(self, asked: Mapping[str, Any]) -> HookOutput:
         """The output of a PreToolUse hook."""

@@ -179,7 +179,8 @@ def _left_open(questions: dict[str, _Question], call: ToolCall, taken: set[str])
 
 
 def _call_of(data: dict[str, Any]) -> ToolCall:
-    return ToolCall(*(data.get(name) for name in ("tool_call_id", "tool_name", "tool_input")))
+    id, name = data.get("tool_call_id", ""), data.get("tool_name", "")
+    return ToolCall(id, name, data.get("tool_input"))
 
 
 _REQUESTED = "tool_approval_requested"

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import attrs
 import pytest
 from moorage.adapters.agents.claude_code.opening import open_run
+from moorage.adapters.agents.claude_code.putting_off import PutOff
 from moorage.adapters.agents.claude_code.session_store import ClaudeSessionStore
+from moorage.adapters.agents.provider.approvals import ToolCall
 from moorage.adapters.agents.provider.failures import ContinuationLost
 from moorage.adapters.agents.provider.hooks import Hooks
 from moorage.adapters.agents.provider.opened_run import AgentParts
@@ -48,6 +51,33 @@ async def test_a_session_without_a_past_begins_one():
     assert isinstance(opening.run.continuation, Fresh)
     assert opening.resume is None
     assert opening.content == "Hello"
+
+
+async def test_a_session_in_which_a_call_of_another_run_waits_is_left_to_that(autojump_clock):
+    context = await after_a_run()
+    handle = (await context.session.info()).metadata["provider_session.claude"]
+    marked = {**handle, "run_id": "first", "put_off": True}
+    await context.session.configure(metadata_update={"provider_session.claude": marked})
+
+    opening = await opened(context)
+
+    assert isinstance(opening.run.continuation, Replay)
+    assert opening.resume is None
+    with pytest.raises(ContinuationLost, match="waits"):
+        await opened(context, continuation="native")
+
+
+async def test_a_call_that_was_put_off_is_gone_on_with_in_its_session_and_nothing_is_said():
+    context = await after_a_run()
+    put_off = PutOff(ToolCall("t1", "Bash", {}), "claude-2")
+
+    opening = attrs.evolve(await opened(context), put_off=put_off)
+    await opening.tell(context)
+
+    assert (opening.resume, opening.content) == ("claude-2", None)
+    assert "message_sent" not in [
+        event.type for event in context.events if event.run_id == "second"
+    ]
 
 
 async def test_the_sessions_own_conversation_of_claude_code_is_resumed():

@@ -76,6 +76,7 @@ async def test_a_parked_call_is_gone_on_with_as_it_was_answered(place, approved)
     assert before[:2] == ([], 1)
     assert answers == [True, False]
     assert outcome.unwrap()["content"] == "So be it."
+    assert outcome.unwrap()["turns"] == 2
     assert executed(place) == (["ran"] if approved else [])
     assert [call.id for call in twin.requests[-1].tool_calls] == [entry.id for entry in result]
     assert [entry.is_error for entry in result] == [not approved]

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
 import pytest
+import trio
+import trio.testing
 from moorage.adapters.agents.claude_code.emitting import Emitter
 from moorage.adapters.agents.claude_code.messages import MessageReader
+from moorage.adapters.agents.claude_code.putting_off import PutOff
 from moorage.adapters.agents.claude_code.tool_gate import ApprovalRules, ToolGate, hook_table
+from moorage.adapters.agents.provider.approvals import ToolCall
 from moorage.adapters.agents.provider.deltas import DeltaStream
 from moorage.adapters.agents.provider.hooks import (
     Allow,
@@ -13,8 +17,9 @@ from moorage.adapters.agents.provider.hooks import (
     Hooks,
     ReplaceResult,
 )
-from moorage.adapters.agents.recording import RecordingContext
+from moorage.adapters.agents.recording import RecordingContext, execute
 from moorage.adapters.agents.tools import tool
+from moorage.runtime.runs import RunState
 
 
 @tool
@@ -35,13 +40,23 @@ OWN = {"look": look, "drop": drop}
 class Gate:
     """A gate with what it needs; ``answers`` are those of people."""
 
-    def __init__(self, hooks=None, *, mode="default", answers=None, allow_all=False):
+    def __init__(
+        self,
+        hooks=None,
+        *,
+        mode="default",
+        answers=None,
+        allow_all=False,
+        parks=False,
+        put_off=None,
+    ):
         self.context = RecordingContext(answers=answers)
         self.reader = MessageReader()
         self.hooks = hooks or Hooks()
         self.rules = ApprovalRules(
-            mode=mode, allow_all=allow_all, timeout_seconds=0.01, default="deny"
+            mode=mode, allow_all=allow_all, timeout_seconds=0.01, default="deny", parks=parks
         )
+        self.put_off = put_off
 
     async def use(self, function):
         async with DeltaStream(self.context, 1.0) as stream:
@@ -53,6 +68,7 @@ class Gate:
                 Emitter(self.context, stream),
                 rules=self.rules,
                 own=OWN,
+                put_off=self.put_off,
             )
             return await function(gate)
 
@@ -232,3 +248,108 @@ async def test_claude_code_calls_back_only_for_hooks_that_there_are(autojump_clo
         return hook_table(gate, hooks)
 
     assert set(await Gate(hooks).use(table)) == events
+
+
+BASH = {"tool_name": "Bash", "tool_use_id": "t1", "tool_input": {"a": 1}}
+DEFER = {"hookSpecificOutput": {"hookEventName": "PreToolUse", "permissionDecision": "defer"}}
+PUT_OFF = PutOff(ToolCall("t1", "Bash", {"a": 1}), "claude-1")
+
+
+async def test_a_call_that_is_alone_in_its_message_is_put_off_once_that_is_whole(autojump_clock):
+    gate, given = Gate(parks=True), []
+
+    async def ask(tool_gate):
+        async def before():
+            given.append(await tool_gate.before(BASH))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(before)
+            await trio.testing.wait_all_tasks_blocked()
+            tool_gate.heard()
+            await trio.testing.wait_all_tasks_blocked()
+            assert given == []
+            gate.reader.calls_at_once = ["t1"]
+            tool_gate.heard()
+
+    await gate.use(ask)
+
+    assert given == [DEFER]
+
+
+@pytest.mark.parametrize(
+    ("facts", "asked", "at_once"),
+    [
+        ({"parks": False}, {}, ["t1"]),
+        ({}, {"tool_name": "Read"}, ["t1"]),
+        ({"mode": "accept_edits"}, {"tool_name": "Write"}, ["t1"]),
+        ({}, {"tool_name": "mcp__other__drop"}, ["t1"]),
+        ({}, {"tool_name": "mcp__moorage__drop"}, ["t1"]),
+        ({}, {"agent_id": "below"}, ["t1"]),
+        ({}, {}, ["t1", "t2"]),
+        ({}, {}, ["t0"]),
+        ({"put_off": PUT_OFF}, {}, ["t1"]),
+    ],
+    ids=[
+        "not wanted",
+        "hardly ever asked for",
+        "an edit that may go through",
+        "of a server",
+        "ours",
+        "of a subagent",
+        "one of two",
+        "its message never ends",
+        "put off already",
+    ],
+)
+async def test_other_calls_are_not_put_off(autojump_clock, facts, asked, at_once):
+    gate = Gate(**{"parks": True, **facts})
+    gate.reader.calls_at_once = at_once
+
+    given = await gate.use(lambda tool_gate: tool_gate.before({**BASH, **asked}))
+
+    assert given == {}
+
+
+async def test_a_call_whose_input_a_hook_changed_is_not_put_off(autojump_clock):
+    gate = Gate(Hooks(before_tool=[always(ChangeInput({"b": 2}))]), parks=True)
+    gate.reader.calls_at_once = ["t1"]
+
+    given = await gate.use(lambda tool_gate: tool_gate.before(BASH))
+
+    assert given["hookSpecificOutput"] == {
+        "hookEventName": "PreToolUse",
+        "updatedInput": {"b": 2},
+    }
+
+
+async def test_a_call_that_was_put_off_parks_the_run_and_keeps_its_session_to_it(autojump_clock):
+    gate, gates = Gate(parks=True, put_off=PUT_OFF), []
+
+    async def permit(tool_gate):
+        gates.append(tool_gate)
+        return await tool_gate.permit("Bash", {"a": 1}, "t1")
+
+    async def agent(request, context):
+        return await gate.use(permit)
+
+    ended = await execute(agent, gate.context.request("x"), gate.context)
+
+    handle = (await gate.context.session.info()).metadata["provider_session.claude"]
+    requested = gate.context.events[-1]
+    assert ended.state is RunState.WAITING
+    assert ended.parked[0] == "approval:t1"
+    assert gates[0].parking
+    assert (requested.type, requested.metadata["put_off"]) == ("tool_approval_requested", True)
+    assert (handle["id"], handle["run_id"], handle["put_off"]) == ("claude-1", "run", True)
+
+
+@pytest.mark.parametrize("approved", [True, False])
+async def test_once_it_is_answered_it_goes_on_without_parking(autojump_clock, approved):
+    gate = Gate(parks=True, put_off=PUT_OFF, answers={"approval:t1": {"approved": approved}})
+
+    async def permit(tool_gate):
+        decision = await tool_gate.permit("Bash", {"a": 1}, "t1")
+        return decision.approved, tool_gate.parking
+
+    assert await gate.use(permit) == (approved, False)
+    assert (await gate.context.session.info()).metadata == {}
