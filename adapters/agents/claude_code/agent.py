@@ -60,9 +60,9 @@ class ClaudeAgent:
     ``provider_sessions`` for ``continuation``. What needs permission
     is asked by ``tool_approval_requested`` while the run holds its slot; without an answer in
     ``approval_timeout_seconds`` it is ``approval_default``. With ``approval_wait="park"`` it waits
-    without slot and program where Claude Code can be left (see docs/agents.md). ``tools`` are async functions of yours
-    that it may call. ``provider_options`` are further ``ClaudeAgentOptions`` of the SDK by name.
-    A message of ``Run.steer`` is in its next request to the model.
+    without slot and program where Claude Code can be left (see docs/agents.md). ``tools`` are async
+    functions of yours that it may call. ``provider_options`` are further ``ClaudeAgentOptions`` of
+    the SDK by name. A message of ``Run.steer`` is in its next request to the model.
 
     Raises InvalidArgument for bad values. A run raises AgentFailure (see ``provider.failures``);
     its output is {"content", "stop_reason", "provider", "model", "turns", "provider_session",
@@ -128,10 +128,11 @@ class ClaudeAgent:
         context.accept_steers()
         with self._overlaps.watching(context.session_id) as overlap:
             store = ClaudeSessionStore(context.session, any_project=True)
+            put_off = await answered_call(context, request)
+            alone = not overlap.happened
             opening = await open_run(
-                self._parts, request, context, store, alone=not overlap.happened
+                self._parts, request, context, store, alone=alone, put_off=put_off
             )
-            put_off = await answered_call(context, request) if self._parks(opening) else None
             if put_off is not None and opening.resume != put_off.session:
                 overlap.happened = True  # it does not know what other runs have said meanwhile
             return await opening.run.executed(

@@ -11,7 +11,7 @@ from ..provider import opened_run
 from ..provider.opened_run import AgentParts, OpenedRun
 from . import prompts
 from .mapping import PROVIDER
-from .putting_off import PutOff, waits_for_another
+from .putting_off import PutOff, has_put_off
 
 if TYPE_CHECKING:
     from moorage.runtime.agents import RunContext
@@ -58,9 +58,11 @@ async def open_run(
     store: ClaudeSessionStore,
     *,
     alone: bool,
+    put_off: PutOff | None = None,
 ) -> Opening:
     """Read the run's input, how its conversation went, and Claude Code's own transcript of it,
-    which only a run that is ``alone`` in its session may continue.
+    which only a run that is ``alone`` in its session may continue; while a call was put off in it,
+    only one that goes on with that.
 
     Raises InvalidArgument for an input that asks nothing or has bad options, and ContinuationLost.
     """
@@ -73,6 +75,6 @@ async def open_run(
             run = run.without_native("another run of the session goes on beside this one")
         elif not entries:
             run = run.without_native(f"there is no transcript of {run.native_id} in the log")
-    if run.native_id is not None and await waits_for_another(context):
-        run = run.without_native("a call of another run waits in it")
+    if run.native_id is not None and put_off is None and await has_put_off(context):
+        run = run.without_native("a call waits in it, or was cut off")
     return Opening(run=run, entries=(entries or []) if run.native_id is not None else [])

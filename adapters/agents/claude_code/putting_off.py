@@ -116,9 +116,8 @@ async def keep_from_others(context: RunContext, session: str) -> None:
     await context.session.configure(metadata_update={KEY_PREFIX + PROVIDER: value})
 
 
-async def waits_for_another(context: RunContext) -> bool:
-    """Whether the recorded session of Claude Code waits for another run, or did when that ended."""
+async def has_put_off(context: RunContext) -> bool:
+    """Whether a call waits in the recorded session of Claude Code, or was cut off in it by a crash.
+    Who continues the session executes it first of all."""
     value = (await context.session.info()).metadata.get(KEY_PREFIX + PROVIDER)
-    return (
-        isinstance(value, dict) and bool(value.get(MARK)) and value.get("run_id") != context.run_id
-    )
+    return isinstance(value, dict) and bool(value.get(MARK))

@@ -23,11 +23,11 @@ KEY = {"project_key": "-work", "session_id": "claude-1"}
 ENTRIES = [{"type": "user", "uuid": "u1"}]
 
 
-async def opened(context, said="two", *, hooks=None, alone=True, **settings):
+async def opened(context, said="two", *, hooks=None, alone=True, put_off=None, **settings):
     store = ClaudeSessionStore(context.session, any_project=True)
     request = context.request(said)
     parts = AgentParts(provider="claude", settings=AgentSettings(**settings), hooks=hooks)
-    return await open_run(parts, request, context, store, alone=alone)
+    return await open_run(parts, request, context, store, alone=alone, put_off=put_off)
 
 
 async def after_a_run(*, transcript=True):
@@ -53,16 +53,18 @@ async def test_a_session_without_a_past_begins_one():
     assert opening.content == "Hello"
 
 
-async def test_a_session_in_which_a_call_of_another_run_waits_is_left_to_that(autojump_clock):
+async def test_a_session_in_which_a_call_waits_is_left_to_who_goes_on_with_it():
     context = await after_a_run()
     handle = (await context.session.info()).metadata["provider_session.claude"]
     marked = {**handle, "run_id": "first", "put_off": True}
     await context.session.configure(metadata_update={"provider_session.claude": marked})
 
     opening = await opened(context)
+    going_on = await opened(context, put_off=PutOff(ToolCall("t1", "Bash", {}), "claude-1"))
 
     assert isinstance(opening.run.continuation, Replay)
     assert opening.resume is None
+    assert isinstance(going_on.run.continuation, Native)
     with pytest.raises(ContinuationLost, match="waits"):
         await opened(context, continuation="native")
 

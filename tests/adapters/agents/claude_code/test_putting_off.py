@@ -5,10 +5,10 @@ from moorage.adapters.agents.claude_code.putting_off import (
     PutOff,
     answered_call,
     check_approval_wait,
+    has_put_off,
     keep_from_others,
     put_off_by,
     turns_told,
-    waits_for_another,
 )
 from moorage.adapters.agents.provider.approvals import ToolCall
 from moorage.adapters.agents.recording import RecordingContext
@@ -77,15 +77,12 @@ async def test_turns_are_the_messages_of_the_conversation_itself():
     assert await turns_told(context) == 120
 
 
-@pytest.mark.parametrize(("run_id", "expected"), [("run", False), ("other", True)])
-async def test_a_session_that_waits_for_a_run_is_no_others(run_id, expected):
-    first = RecordingContext()
-    await keep_from_others(first, "claude-1")
-    metadata = dict((await first.session.info()).metadata)
-    later = RecordingContext(run_id=run_id, session_metadata=metadata)
+async def test_a_session_in_which_a_call_waits_is_known_by_its_handle():
+    context = RecordingContext()
+    before = await has_put_off(context)
 
-    assert await waits_for_another(later) is expected
+    await keep_from_others(context, "claude-1")
 
-
-async def test_without_a_handle_nothing_waits():
-    assert not await waits_for_another(RecordingContext())
+    assert (before, await has_put_off(context)) == (False, True)
+    handle = (await context.session.info()).metadata["provider_session.claude"]
+    assert (handle["id"], handle["run_id"]) == ("claude-1", "run")

@@ -119,6 +119,29 @@ async def test_an_answer_after_a_kill_from_another_process_executes_the_call_onc
     assert len(twin.requests) == 2
 
 
+async def test_a_call_that_was_cut_off_by_a_kill_is_not_executed_again_by_itself(place):
+    go = "while [ ! -e go ]; do sleep 0.02; done"
+    async with answering([bash(f"echo ran >> executed; {go}"), Text("I do not know.")]) as twin:
+        arguments = place.options(twin, approval_wait="park")
+        made = (place.home, "moorage.adapters.agents.claude_code.agent:ClaudeAgent", arguments)
+        with Host(*made) as host:
+            run_id = await host.do("submit", input="Run it.", on_interrupt="requeue")
+            waiting = await host.do("event", run_id=run_id, type="run_waiting")
+            await host.do("approve", request_id=waiting["data"]["request_id"])
+            with trio.fail_after(SECONDS_MAX):
+                while not executed(place):
+                    await trio.sleep(0.02)
+            host.kill()
+        with Host(*made) as host:
+            ended = await host.do("wait", run_id=run_id)
+            requested = await host.do("events", type="tool_approval_requested")
+
+    assert ended["output"]["content"] == "I do not know."
+    assert executed(place) == ["ran"]
+    assert len(requested) == 1
+    assert "executed" in twin.requests[-1].text
+
+
 async def test_calls_of_one_message_wait_in_the_slot_and_none_is_lost(place):
     script = [[bash("echo one >> executed"), bash("echo two >> executed")], Text("Both.")]
     with trio.fail_after(SECONDS_MAX):
