@@ -54,8 +54,9 @@ def pytest_collection() -> Generator[None, object, object]:
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """make tells nobody whether tests failed or could not all be run."""
-    if not hasattr(session.config, "workerinput"):
-        session.config.cache.set("exit_status", int(exitstatus))
+    cache = getattr(session.config, "cache", None)
+    if cache is not None and not hasattr(session.config, "workerinput"):
+        cache.set("exit_status", int(exitstatus))
 
 
 _numbers = itertools.count(1)
