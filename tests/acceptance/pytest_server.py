@@ -62,18 +62,9 @@ def run_pytest(tree: Path, tests: list[str], output: str, *, bytecode: bool) -> 
 
     assert Path(moorage.runtime.__file__).is_relative_to(tree), moorage.runtime.__file__
     named = [word for plugin in PLUGINS for word in ("-p", plugin)]
-    return RAN + pytest.main(
-        [
-            "-q",
-            "-x",
-            "--no-header",
-            "--disable-plugin-autoload",
-            "-p",
-            "no:cacheprovider",
-            *named,
-            *tests,
-        ]
-    )
+    cache = f"cache_dir={tree.parent / 'cache'}"  # not in a tree, whose files are shared
+    plain = ["-q", "-x", "--no-header", "--disable-plugin-autoload", "-o", cache]
+    return RAN + pytest.main([*plain, *named, *tests])
 
 
 def answer(request: dict[str, Any]) -> int | None:
