@@ -195,6 +195,7 @@ async def test_an_input_that_cannot_be_meant_is_refused_before_anything_is_start
         {"permission_mode": "yolo"},
         {"provider_options": {"resume": "x"}},
         {"approval_default": "maybe"},
+        {"approval_wait": "sleep"},
         {"coalesce_seconds": -1},
         {"start_seconds": 0},
         {"line_bytes_max": "much"},
