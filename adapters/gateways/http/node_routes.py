@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from moorage.runtime.errors import InvalidArgument
+
 from .authorisation import check_operator
 from .call import reply
 from .encoding import fields
-from .operations import Operation
+from .operations import Operation, Parameter
 from .responses import answers
+from .schemas import SESSION_ID
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -23,9 +26,11 @@ async def get_nodes(call: Call) -> Response:
 
 
 async def get_holder(call: Call) -> Response:
-    """Which node has the session. Raises InvalidArgument for a store of one process."""
+    """Which node has a session. Raises InvalidArgument for a store of one process."""
     check_operator(call.principal)
-    holder = await call.supervisor.holder(call.session_id)
+    if "session_id" not in call.query:
+        raise InvalidArgument("name a session: ?session_id=ID")
+    holder = await call.supervisor.holder(call.query["session_id"])
     return reply({"holder": None if holder is None else fields(holder)})
 
 
@@ -43,11 +48,14 @@ NODE_OPERATIONS = (
     Operation(
         id="get_session_holder",
         method="GET",
-        path="/v1/sessions/{session_id}/holder",
-        summary="The node that has the session; 422 if the store does not tell.",
+        path="/v1/nodes/holder",
+        summary="The node that has a session; 422 if the store does not tell.",
         tag="server",
         scope="admin",
         handler=get_holder,
+        parameters=(
+            Parameter(name="session_id", schema=SESSION_ID, description="The session; needed."),
+        ),
         answers=answers({200: "Holding"}),
     ),
 )

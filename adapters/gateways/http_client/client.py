@@ -163,8 +163,9 @@ class Client(Queries):
     async def holder(self, session_id: str) -> SessionHolder | None:
         """The node that has the session, or had it until its lease was over; None if nobody has.
         Needs and raises what ``nodes`` does, and UnknownSession."""
-        path = path_of("sessions", check_session_id(session_id), "holder")
-        document = await self._transport.call("GET", path, repeatable=True)
+        query = [("session_id", check_session_id(session_id))]
+        path = path_of("nodes", "holder")
+        document = await self._transport.call("GET", path, query=query, repeatable=True)
         return decoding.session_holder(document)
 
     async def delete_session(

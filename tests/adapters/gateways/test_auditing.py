@@ -22,7 +22,7 @@ SESSION_READS = {
     *("subscribe", "transcript", "wait", "wait_idle"),
 }
 SUPERVISOR_READS = {
-    *("deliver", "failure", "handle", "leases", "left", "limits", "note_blocked_loop"),
+    *("deliver", "failure", "handle", "holder", "leases", "left", "limits", "note_blocked_loop"),
     *("nodes", "recover", "residents", "search_events", "search_runs", "search_sessions"),
     *("sessions", "statistics", "usage_summary", "wait_recovered"),
 }

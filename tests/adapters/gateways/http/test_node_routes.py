@@ -5,7 +5,7 @@ from moorage.adapters.gateways.http import TokenFile
 from moorage.stores import JournalStore, MemoryStore
 from trio.testing import wait_all_tasks_blocked
 
-PATHS = ["/v1/nodes", "/v1/sessions/acme-s/holder"]
+PATHS = ["/v1/nodes", "/v1/nodes/holder?session_id=acme-s"]
 
 
 async def test_nodes_are_those_that_the_supervisor_knows(serving):
@@ -23,14 +23,16 @@ async def test_nodes_are_those_that_the_supervisor_knows(serving):
 async def test_who_has_a_session_is_told(serving):
     async with serving(store=MemoryStore(lease_seconds=60.0)) as service:
         await service.supervisor.session("s")
-        held = await service.client("GET", "/v1/sessions/s/holder")
-        unknown = await service.client("GET", "/v1/sessions/t/holder")
+        held = await service.client("GET", "/v1/nodes/holder?session_id=s")
+        unknown = await service.client("GET", "/v1/nodes/holder?session_id=t")
+        nothing = await service.client("GET", "/v1/nodes/holder")
         (node,) = await service.supervisor.nodes()
 
     told = held.json()["holder"]
     assert (told["node_id"], told["owner"], told["epoch"]) == (node.id, node.owner, 1)
     assert 0 < told["lease_seconds_left"] <= 60
     assert (unknown.status, unknown.code) == (404, "unknown_session")
+    assert (nothing.status, nothing.code) == (422, "invalid_argument")
 
 
 @pytest.mark.parametrize("path", PATHS)
