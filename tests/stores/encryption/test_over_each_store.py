@@ -1,8 +1,4 @@
-"""The suite for stores, over every store that keeps things, with all of it sealed.
-
-Over the two servers it is a part of it, which keeps this short: what is kept and forgotten, and
-what is found or filtered by something that is sealed. Leases and news are the inner store's.
-"""
+"""The suite for stores, over every store that keeps things, with all of it sealed."""
 
 from __future__ import annotations
 
@@ -10,12 +6,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
-from moorage.stores import Durability, JsonlStore, SqliteStore
-from moorage.stores.conformance import CHECKS
-from moorage.stores.conformance.keeping import KEEPING
+from moorage.stores import Durability, JsonlStore, SnapshotOnlyStore, SqliteStore
+from moorage.stores.conformance import CHECKS, Content
+from moorage.stores.conformance.ownership import leased_session_is_held_until_the_lease_ends
+from moorage.stores.conformance.placing import node_that_says_nothing_for_a_lease_is_gone
 from moorage.stores.encryption import EncryptedStore, FileVault, KeyRing
 
-from tests.redis_server import new_prefix
+from tests.redis_server import LEASE_SECONDS, new_prefix
+from tests.stores.snapshot_only.failing_snapshots import FailingSnapshots
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,31 +22,9 @@ if TYPE_CHECKING:
 
     from tests.postgres_server import PostgresSchema
 
-ON_SERVERS = (
-    *KEEPING,
-    *(
-        check
-        for check in CHECKS
-        if check.__name__
-        in (
-            "claim_tells_what_is_there",
-            "stale_epoch_is_refused",
-            "command_reaches_the_owner",
-            "batch_is_all_or_nothing_to_readers",
-            "info_is_replaced_and_kept_up_by_the_store",
-            "keys_are_found",
-            "runs_are_found",
-            "backward_page_is_the_end_of_the_range",
-            "sessions_are_listed_by_prefix_tags_and_need",
-            "sessions_are_listed_newest_change_first",
-            "sessions_do_not_mix",
-        )
-    ),
-)
-assert len(ON_SERVERS) == len(KEEPING) + 11, "a name is that of no check"
 every_check = pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-some_checks = pytest.mark.parametrize("check", ON_SERVERS, ids=lambda check: check.__name__)
 RING = KeyRing.generate("k")
+ENDING_LEASE_SECONDS = 1.5
 
 
 def encrypted(open_store: OpenStore, folder: Path) -> OpenStore:
@@ -67,13 +43,34 @@ async def test_over_jsonl(check: Check, tmp_path: Path) -> None:
     await check(encrypted(inner, tmp_path))
 
 
-@some_checks
+@every_check
+async def test_over_snapshots(check: Check, tmp_path: Path) -> None:
+    snapshots = FailingSnapshots()
+
+    def crashed() -> OpenStore:
+        return encrypted(partial(SnapshotOnlyStore, snapshots.copied()), tmp_path)
+
+    inner = partial(SnapshotOnlyStore, snapshots)
+    await check(Content(encrypted(inner, tmp_path), crashed, snapshots.faults.append))
+
+
+@every_check
 async def test_over_postgres(check: Check, tmp_path: Path, postgres: PostgresSchema) -> None:
-    await check(encrypted(postgres.store, tmp_path))
+    await check(encrypted(partial(postgres.store, **lease_for(check)), tmp_path))
 
 
-@some_checks
+@every_check
 async def test_over_redis(check: Check, tmp_path: Path, redis_url: str) -> None:
     from moorage.stores import RedisStore  # an extra
 
-    await check(encrypted(partial(RedisStore, redis_url, key_prefix=new_prefix()), tmp_path))
+    inner = partial(RedisStore, redis_url, key_prefix=new_prefix(), **lease_for(check))
+    await check(encrypted(inner, tmp_path))
+
+
+def lease_for(check: Check) -> dict[str, float]:
+    """Short only where it has to run out: else a slow machine is no failure."""
+    runs_out = check in (
+        leased_session_is_held_until_the_lease_ends,
+        node_that_says_nothing_for_a_lease_is_gone,
+    )
+    return {"lease_seconds": ENDING_LEASE_SECONDS if runs_out else LEASE_SECONDS}

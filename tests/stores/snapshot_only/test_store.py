@@ -12,8 +12,9 @@ from moorage.runtime.errors import CorruptLog, InvalidArgument, SessionHeld, Sto
 from moorage.stores import SnapshotOnlyStore
 from moorage.stores.conformance import CHECKS, Content, Nonconformance
 from moorage.stores.conformance.scenario import Author, note, notes, numbers, refuse
-from moorage.stores.faults import Fault
 from moorage.stores.snapshot_only import FileSnapshots, MemorySnapshots
+
+from tests.stores.snapshot_only.failing_snapshots import FailingSnapshots
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,35 +24,11 @@ if TYPE_CHECKING:
 every_check = pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 
 
-class FailingSnapshots(MemorySnapshots):
-    """Fails on demand: so that the old is there, or so that nobody can look."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.faults: list[Fault] = []
-        self.blind = False
-        self.loads = 0
-
-    def load(self, session_id: str) -> bytes | None:
-        self.loads += 1
-        if self.blind:
-            self.blind = False
-            raise OSError("a bad sector")
-        return super().load(session_id)
-
-    def save(self, session_id: str, snapshot: bytes) -> None:
-        if self.faults:
-            self.blind = self.faults.pop() is Fault.POISON
-            raise OSError("no space left")
-        super().save(session_id, snapshot)
-
-
 def content(kind: type[SnapshotOnlyStore] = SnapshotOnlyStore, *, lossy: bool = False) -> Content:
     snapshots = FailingSnapshots()
 
     def crashed() -> OpenStore:
-        found = FailingSnapshots()
-        found._kept = {} if lossy else dict(snapshots._kept)
+        found = FailingSnapshots() if lossy else snapshots.copied()
         return partial(kind, found)
 
     return Content(partial(kind, snapshots), crashed, snapshots.faults.append)
