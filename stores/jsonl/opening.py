@@ -167,12 +167,25 @@ def commit_logs(disk: Disk, layout: Layout) -> list[int]:
     return sorted(int(name) for name in disk.list(layout.commits) if name.isdecimal())
 
 
+def logs_to_redo(numbers: list[int]) -> list[int]:
+    """Those of these commit logs that may hold what the files lack, ascending.
+
+    A log begins when all before it are done and synced, and these go. A power loss may bring
+    back an older one without that which followed: to do it again would undo what is newer.
+    """
+    whole = 0
+    for place in range(1, len(numbers)):
+        if numbers[place] != numbers[place - 1] + 1:
+            whole = place
+    return numbers[whole:]
+
+
 def _redo(disk: Disk, layout: Layout, files: Files) -> tuple[int, int, bool]:
     """Do again what the commit logs hold; returns how many commits that were, the number of the
     last log, and whether all were synced."""
     redone = number = 0
     synced = True
-    for number in commit_logs(disk, layout):
+    for number in logs_to_redo(commit_logs(disk, layout)):
         path = layout.commits / f"{number:08}"
         file = disk.open(path)
         try:

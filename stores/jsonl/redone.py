@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from .commit_log import REMOVE, REPLACE, Change, read_frames
 from .files import file_number
-from .opening import commit_logs
+from .opening import commit_logs, logs_to_redo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -107,7 +107,7 @@ def redone(disk: Disk, layout: Layout) -> RedoneDisk | None:
         return None
     contents: dict[Path, bytes | None] = {}
     numbers = commit_logs(disk, layout)
-    for number in numbers:
+    for number in logs_to_redo(numbers):
         path = layout.commits / f"{number:08}"
         file = disk.open(path)
         try:

@@ -128,6 +128,27 @@ async def test_after_a_crash_commits_are_done_again(opened: Any, disk: Simulated
         assert await numbers(store, "a") == [(n, n) for n in range(1, 6)]
 
 
+async def test_a_commit_log_that_a_power_loss_brought_back_is_not_done_again(
+    opened: Any, disk: SimulatedDisk, new_store: Callable[..., JsonlStore]
+) -> None:
+    """Of logs that were removed one after the other, any may be there again."""
+    async with opened() as store:
+        await (await Author.of(store, "a")).write(*notes(1, 3))
+        logs = {path: now for path, now in disk.files().items() if path.parent.name == "commits"}
+    await write(opened, first=4, last=5)
+    async with opened() as store:
+        await (await Author.of(store, "a")).write(note(6))
+        crashed = disk.crashed(lambda count: min(1, count - 1))
+    for path, content in logs.items():
+        crashed.create(path).write([content], 0)
+
+    async with new_store(crashed).reading() as reader:
+        assert await numbers(reader, "a") == [(n, n) for n in range(1, 7)]
+    async with opened(crashed) as store:
+        assert await numbers(store, "a") == [(n, n) for n in range(1, 7)]
+        assert not logs.keys() & crashed.files().keys()
+
+
 async def test_a_file_that_the_last_commits_belong_to_must_be_there(
     opened: Any, disk: SimulatedDisk, log_of: Callable[[str], Path]
 ) -> None:
