@@ -147,7 +147,8 @@ class Worker(TurnTaker):
 
     async def _wait(self) -> None:
         """Wait for an item, or for a timer."""
-        if self._hands_on():
+        # who is to go and has just recorded something goes with a turn of its own
+        if self._hands_on() or (self._leaving_for_good and self._may_leave()):
             self.inbox.put(Leave())
             await trio.lowlevel.checkpoint()
             return

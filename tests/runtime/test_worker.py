@@ -8,6 +8,7 @@ from moorage.runtime import (
     StoreFailed,
     SupervisorLimits,
     UnknownSession,
+    open_reader,
     open_supervisor,
 )
 from moorage.runtime.testing import (
@@ -15,6 +16,8 @@ from moorage.runtime.testing import (
     wait_until,
 )
 from moorage.stores import MemoryStore
+
+from tests.runtime.conftest import FailingStore
 
 
 def types_of(events):
@@ -259,3 +262,46 @@ async def test_leaving_and_opening_do_not_hang_while_a_recovery_cannot_be_writte
 
     assert refused.value.written is False
     assert outcome.state == "interrupted"
+
+
+class RecoveredLate(FailingStore):
+    """While ``late``, a supervisor that opens sees who has work only when one that drains looks for
+    it too, and to claim takes longer than that."""
+
+    late = False
+    listings = 0
+
+    async def sessions(self, *, needs_worker=False, **which):
+        if self.late and needs_worker:
+            self.listings += 1
+            await (wait_until(lambda: self.listings == 2) if self.listings == 1 else trio.sleep(1))
+        async for info in super().sessions(needs_worker=needs_worker, **which):
+            yield info
+
+    async def claim(self, session_id):
+        await trio.sleep(5 if self.late else 0)
+        return await super().claim(session_id)
+
+
+async def test_who_leaves_while_a_session_is_recovered_does_not_wait_for_it_to_be_idle(
+    autojump_clock, sleeper
+):
+    """The worker is asked to leave for good before its first turn, which records something."""
+    store = RecoveredLate()
+    async with open_supervisor(store, sleeper) as supervisor:
+        session = await supervisor.session("s")
+        await session.submit(1000)
+        await wait_until(lambda: sleeper.running)
+        store.broken = True
+    store.broken, store.late = False, True
+    began = trio.current_time()
+
+    async with open_supervisor(store, sleeper):
+        pass
+
+    assert trio.current_time() - began < 60
+    async with open_reader(store) as reader:
+        assert types_of(await reader.session("s").events(after=3)) == [
+            "session_recovered",
+            "run_interrupted",
+        ]
