@@ -28,6 +28,7 @@ import psycopg.conninfo
 import pytest
 from moorage.stores import PostgresStore
 from moorage.stores.postgres.migrations import migrate
+from moorage.stores.relational.schema import TABLES, Dialect
 
 from tests.ports import unused_port
 
@@ -46,6 +47,14 @@ SETTINGS = {
     "unix_socket_directories": "",
     "listen_addresses": "127.0.0.1",
 }
+FULL_ONCE = (
+    "CREATE SEQUENCE failures",
+    """CREATE FUNCTION fail_once() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        IF nextval('failures') = 1 THEN RAISE 'no space left' USING ERRCODE = 'disk_full'; END IF;
+        RETURN NULL; END $$""",
+    "CREATE TRIGGER fail_once BEFORE INSERT ON event EXECUTE FUNCTION fail_once()",
+)
+"""The next append meets what a full disk gives; a sequence keeps its number when all is undone."""
 
 
 class PostgresServer:
@@ -163,16 +172,16 @@ class OwnServer(PostgresServer):
         """It is there."""
 
     def standby(self) -> PostgresServer:
-        pytest.skip(f"{VARIABLE} names a server that is not ours to be followed")
+        pytest.skip(f"not here: {VARIABLE} names a server that is not ours to be followed")
 
     def limit_files_of(self, process: int, bytes_max: str) -> None:
-        pytest.skip(f"{VARIABLE} names a server whose processes are not ours to limit")
+        pytest.skip(f"not here: {VARIABLE} names a server whose processes are not ours to limit")
 
     def start(self) -> None:
-        pytest.skip(f"{VARIABLE} names a server that is not ours to start and stop")
+        pytest.skip(f"not here: {VARIABLE} names a server that is not ours to start and stop")
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
-        pytest.skip(f"{VARIABLE} names a server that is not ours to start and stop")
+        pytest.skip(f"not here: {VARIABLE} names a server that is not ours to start and stop")
 
     def remove(self) -> None:
         """It stays."""
@@ -207,6 +216,36 @@ class PostgresSchema:
         with self.connect() as connection:
             for statement in statements:
                 connection.execute(statement.encode())
+
+    def fail_next_append(self) -> None:
+        """With what a full disk gives."""
+        self.do(*FULL_ONCE)
+
+    def copied(self, name: str) -> PostgresSchema:
+        """What is committed at this moment, in tables of that name: as it is found once all nodes
+        that write here are gone, and their leases are over."""
+        found = PostgresSchema(self.server, name)
+        found.make()
+        tables = [table.name for table in TABLES if table.only is not Dialect.SQLITE]
+        copies = [
+            f"INSERT INTO {name}.{table} OVERRIDING SYSTEM VALUE SELECT * FROM {self.name}.{table}"
+            for table in tables
+        ]
+        counters = [
+            f"SELECT setval(pg_get_serial_sequence('{name}.{table}', '{column}'), max({column})) "
+            f"FROM {name}.{table}"
+            for table, column in (("session", "number"), ("node", "number"), ("command", "place"))
+        ]
+        self.do(
+            # one moment for all of them
+            "BEGIN ISOLATION LEVEL REPEATABLE READ",
+            *copies,
+            *counters,
+            f"SELECT setval('{name}.change_number', last_value) FROM {self.name}.change_number",
+            f"UPDATE {name}.node SET lease_until = clock_timestamp()",
+            "COMMIT",
+        )
+        return found
 
     def drop(self) -> None:
         with psycopg.connect(self.server.dsn, autocommit=True) as connection:

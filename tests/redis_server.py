@@ -15,11 +15,14 @@ import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pytest
 
 from tests.ports import unused_port
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 START_SECONDS_MAX = 60.0
 PAUSE_SECONDS = 0.02
@@ -77,15 +80,9 @@ class RunningRedis:
 
     def say(self, *words: str) -> bytes:
         """Send one command and return the beginning of the answer."""
-        address = "127.0.0.1", self.port
-        with socket.create_connection(address, timeout=ANSWER_SECONDS_MAX) as connection:
-            password = self.options.get("requirepass")
-            commands = [("AUTH", password)] if password and words != ("PING",) else []
-            for command in [*commands, words]:
-                parts = "".join(f"${len(word.encode())}\r\n{word}\r\n" for word in command)
-                connection.sendall(f"*{len(command)}\r\n{parts}".encode())
-                answer = connection.recv(65_536)
-            return answer
+        password = self.options.get("requirepass")
+        commands = [("AUTH", password)] if password and words != ("PING",) else []
+        return _answer(("127.0.0.1", self.port), [*commands, words])
 
     def kill(self) -> None:
         """At once, as a power loss would."""
@@ -105,6 +102,52 @@ def running_redis(**options: str) -> Iterator[RunningRedis]:
             yield server
         finally:
             server.kill()
+
+
+def _answer(address: tuple[str, int], commands: Sequence[tuple[str, ...]]) -> bytes:
+    """The beginning of what the last of them is answered."""
+    with socket.create_connection(address, timeout=ANSWER_SECONDS_MAX) as connection:
+        for command in commands:
+            parts = "".join(f"${len(word.encode())}\r\n{word}\r\n" for word in command)
+            connection.sendall(f"*{len(command)}\r\n{parts}".encode())
+            answer = connection.recv(65_536)
+        return answer
+
+
+def say(url: str, *words: str) -> None:
+    """Send one command to whatever server that is; it must not be refused."""
+    parts = urlsplit(url)
+    user = (parts.username,) if parts.username else ()
+    login = [("AUTH", *user, parts.password)] if parts.password else []
+    database = [("SELECT", parts.path.strip("/"))] if parts.path.strip("/") else []
+    address = parts.hostname or "127.0.0.1", parts.port or 6379
+    answer = _answer(address, [*login, *database, words])
+    assert not answer.startswith(b"-"), answer
+
+
+def limit_memory(url: str, bytes_max: int) -> None:
+    """Have the server refuse all writes (1), or none (0)."""
+    if os.environ.get(SERVER_VARIABLE):
+        pytest.skip(f"not here: {SERVER_VARIABLE} names a server that is not ours to limit")
+    say(url, "CONFIG", "SET", "maxmemory", str(bytes_max))
+
+
+COPY_KEYS = """
+local old, new = ARGV[1], ARGV[2]
+for _, key in ipairs(redis.call('KEYS', old .. '*')) do
+  redis.call('COPY', key, new .. string.sub(key, #old + 1))
+end
+for _, key in ipairs(redis.call('KEYS', new .. 's:*')) do
+  if redis.call('HEXISTS', key, 'lease') == 1 then redis.call('HSET', key, 'lease', '0') end
+end
+redis.call('DEL', new .. 'nodes')
+"""
+
+
+def copy_keys(url: str, old_prefix: str, new_prefix: str) -> None:
+    """What a store has on the server at this moment, as it is found once the processes that have
+    it open are gone, and their leases are over."""
+    say(url, "EVAL", COPY_KEYS, "0", old_prefix, new_prefix)
 
 
 def new_prefix() -> str:

@@ -1,8 +1,8 @@
-"""An agent, stores that outlive their supervisor, and power cuts, for whatever tests the whole."""
+"""An agent, and stores that outlive their supervisor or a crash, for whatever tests the whole."""
 
 from __future__ import annotations
 
-import random
+import contextlib
 
 import pytest
 import trio
@@ -18,6 +18,15 @@ from moorage.stores.encryption import EncryptedStore, FileVault, KeyRing
 from moorage.stores.snapshot_only import MemorySnapshots
 
 from tests import redis_server
+from tests.acceptance.durable_stores import (
+    DURABLE,
+    InPostgres,
+    InRedis,
+    InSnapshots,
+    InSqlite,
+    on_simulated_disk,
+)
+from tests.stores.snapshot_only.failing_snapshots import FailingSnapshots
 
 
 class Works:
@@ -81,11 +90,18 @@ def open_store(request, tmp_path):
     return lambda: JournalStore(tmp_path / "data")
 
 
-@pytest.fixture
-def after_power_cut():
-    """Opens a disk as it may be found: what was not synced is kept, dropped, torn or zeroed."""
-
-    def open_crashed(disk, seed):
-        return JournalStore("/data", disk=disk.crashed(random.Random(seed).randrange))
-
-    return open_crashed
+@pytest.fixture(params=DURABLE)
+def durable(request, tmp_path):
+    """A store that outlives its process, and crashes and fails on demand: a DurableStore."""
+    with contextlib.ExitStack() as at_the_end:
+        if request.param == "sqlite":
+            yield InSqlite(tmp_path)
+        elif request.param == "snapshots":
+            yield InSnapshots(FailingSnapshots())
+        elif request.param == "postgres":
+            yield InPostgres(request.getfixturevalue("postgres"), at_the_end)
+        elif request.param == "redis":
+            url = request.getfixturevalue("redis_url")
+            yield InRedis(url, at_the_end, redis_server.new_prefix())
+        else:
+            yield on_simulated_disk(request.param)

@@ -5,8 +5,9 @@
 - ``test_promises_events.py``: what subscribers see (7, 8, 9, 10)
 - ``test_promises_resources.py``: directories, disks, memory, threads, processes (12, 15 to 18)
 
-Tests on a journal use the real clock and wait for events instead of time: its threads do not mix
-with virtual time. A power cut is a copy of a simulated disk, with everything unsynced gone or torn.
+``open_store`` is each store in turn, ``durable`` each that outlives a crash (``durable_stores.py``
+says what a crash is); docs/stores.md says which guarantee is shown on which. Tests with threads use
+the real clock and wait for events instead of time: they do not mix with time that passes by itself.
 """
 
 from __future__ import annotations

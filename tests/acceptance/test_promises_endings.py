@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 import trio
 import trio.testing
@@ -12,10 +14,12 @@ from moorage.runtime import (
     StoreFailed,
     SupervisorLimits,
     UnknownRun,
+    open_reader,
     open_supervisor,
 )
-from moorage.stores import JournalStore, MemoryStore
-from moorage.stores.simulated_disk import SimulatedDisk
+from moorage.stores import MemoryStore
+
+from tests.acceptance.durable_stores import DURABLE
 
 PATIENCE_SECONDS = 120
 LEAVE_AT_ONCE = SupervisorLimits(drain_seconds=0)
@@ -110,11 +114,14 @@ async def test_6_a_queued_run_that_is_cancelled_never_reaches_the_agent(open_sto
 
 
 @pytest.mark.promise(6)
-@pytest.mark.parametrize("ends", ["returns", "raises", "crash"])
-async def test_6_once_a_request_to_cancel_is_durable_the_outcome_is_cancelled(
-    after_power_cut, ends
-):
-    disk, begun, may_end = SimulatedDisk(), trio.Event(), trio.Event()
+@pytest.mark.parametrize(
+    ("durable", "ends"),
+    # what an agent does is the same on every store
+    [("journal", "returns"), ("journal", "raises"), *((kind, "crash") for kind in DURABLE)],
+    indirect=["durable"],
+)
+async def test_6_once_a_request_to_cancel_is_durable_the_outcome_is_cancelled(durable, ends):
+    begun, may_end = trio.Event(), trio.Event()
 
     async def agent(request, context):
         begun.set()
@@ -124,18 +131,18 @@ async def test_6_once_a_request_to_cancel_is_durable_the_outcome_is_cancelled(
             raise RuntimeError("boom")
         return "too late"
 
-    async with open_supervisor(JournalStore("/data", disk=disk), agent) as supervisor:
+    async with open_supervisor(durable.open_store(), agent) as supervisor:
         session = await supervisor.session("s")
         run, queued = await session.submit("x"), await session.submit("y")
         await begun.wait()
         assert await run.cancel()
         status = await session.status()
-        found = after_power_cut(disk, 3)
+        found = durable.after_crash(random.Random(3).randrange)
         await queued.cancel()
         may_end.set()
         outcome = await run.wait()
     if ends == "crash":
-        async with open_supervisor(found, agent) as supervisor:
+        async with open_supervisor(found.open_store(), agent) as supervisor:
             session = await supervisor.session("s")
             outcome = await session.wait(run.id)
 
@@ -219,6 +226,59 @@ async def test_13_a_drain_closes_admission_and_names_every_run(autojump_clock, s
     assert (report.interrupted, report.requeued) == ((slow.id,), (again.id,))
     assert report.not_stopped == ()
     assert [status.queued for status in statuses] == [report.queued, report.requeued]
+
+
+@pytest.mark.promise(13)
+@pytest.mark.parametrize("queued", ["keep", "finish"])
+async def test_13_what_a_drain_reports_is_what_the_next_process_finds(
+    mock_clock, open_store, queued
+):
+    """Time passes slowly, since something in a store may wait for it, and jumps over the deadline
+    when the test says so: not further than a lease."""
+    mock_clock.rate = 0.2
+    draining, works = trio.Event(), []
+
+    async def agent(request, context):
+        works.append(request.run_id)
+        await (await trio.sleep_forever() if request.input == "slow" else draining.wait())
+
+    async with open_supervisor(open_store(), agent) as supervisor:
+        one, two = await supervisor.session("one"), await supervisor.session("two", slots=2)
+        quick, waiting = await one.submit("quick"), await one.submit("quick")
+        slow, again = await two.submit("slow"), await two.submit("slow", on_interrupt="requeue")
+        while len(works) < 3:
+            await trio.lowlevel.checkpoint()
+        reports = []
+
+        async def drain():
+            reports.append(await supervisor.drain(timeout_seconds=5, queued=queued))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(drain)
+            await trio.testing.wait_all_tasks_blocked()
+            with pytest.raises(AdmissionClosed):
+                await two.submit("quick")
+            draining.set()
+            for run in (quick, waiting) if queued == "finish" else (quick,):
+                await run.wait()
+            mock_clock.jump(5)
+        (report,) = reports
+    async with open_reader(open_store()) as reader:
+        statuses = [await reader.session(name).status() for name in ("one", "two")]
+        ended = [
+            (await reader.session(run.session_id).wait(run.id)).state
+            for run in (quick, waiting, slow)
+            if run.id not in report.queued
+        ]
+
+    kept = queued == "keep"
+    assert report.completed == ((quick.id,) if kept else (quick.id, waiting.id))
+    assert report.queued == ((waiting.id,) if kept else ())
+    assert (report.interrupted, report.requeued) == ((slow.id,), (again.id,))
+    assert report.not_stopped == ()
+    assert ended == ["completed"] * len(report.completed) + ["interrupted"]
+    assert [status.queued for status in statuses] == [report.queued, report.requeued]
+    assert [status.running for status in statuses] == [(), ()]
 
 
 @pytest.fixture

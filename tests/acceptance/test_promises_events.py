@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 import trio
 import trio.testing
@@ -13,8 +15,7 @@ from moorage.runtime import (
     open_supervisor,
 )
 from moorage.runtime.testing import assert_contiguous
-from moorage.stores import JournalStore, MemoryStore
-from moorage.stores.simulated_disk import SimulatedDisk
+from moorage.stores import MemoryStore
 
 PATIENCE_SECONDS = 120
 
@@ -71,30 +72,30 @@ async def test_7_a_cursor_older_than_what_is_kept_raises_with_the_oldest_seq(ope
 
 
 @pytest.mark.promise(8)
-async def test_8_a_subscriber_sees_only_what_power_loss_cannot_take_away(works):
-    disk, lost = SimulatedDisk(), []
-    async with open_supervisor(JournalStore("/data", disk=disk), works) as supervisor:
+async def test_8_a_subscriber_sees_only_what_a_crash_cannot_take_away(durable, works):
+    seen, crashes, lost = [], [], []
+    async with open_supervisor(durable.open_store(), works) as supervisor:
         session = await supervisor.session("s")
 
         async def follow():
             async with session.subscribe() as events:
                 async for event in events:
-                    # the worst outcome of a power cut at the moment of delivery
-                    found = disk.crashed(lambda count: 1)
-                    snapshots.append((event, found))
+                    if len(seen) % 3 == 0:
+                        # the worst outcome of a crash at the moment of delivery
+                        crashes.append((event, durable.after_crash(lambda count: 1)))
+                    seen.append(event)
 
-        snapshots = []
         async with trio.open_nursery() as nursery:
             nursery.start_soon(follow)
             for _ in range(4):
                 await session.execute("good")
             await session.close()
-    for event, found in snapshots[::3]:
-        async with open_reader(JournalStore("/data", disk=found)) as reader:
+    for event, found in crashes:
+        async with open_reader(found.open_store()) as reader:
             if event not in await reader.session("s").events(limit=1000):
                 lost.append(event)
 
-    assert len(snapshots) == 4 * 4 + 2
+    assert (len(seen), len(crashes)) == (4 * 4 + 2, 6)
     assert lost == []
 
 
@@ -244,17 +245,16 @@ async def test_10_a_named_subscriber_goes_on_behind_its_last_acknowledgement(
 
 
 @pytest.mark.promise(10)
-async def test_10_an_acknowledgement_survives_power_loss(works, after_power_cut):
-    disk = SimulatedDisk()
-    async with open_supervisor(JournalStore("/data", disk=disk), works) as supervisor:
+async def test_10_an_acknowledgement_survives_a_crash(durable, works):
+    async with open_supervisor(durable.open_store(), works) as supervisor:
         session = await supervisor.session("s")
         await session.execute("good")
         async with session.subscribe(name="mine") as events:
             await events.ack(await anext(events))
             await events.ack(await anext(events))
-            found = after_power_cut(disk, 7)
+            found = durable.after_crash(random.Random(7).randrange)
 
-    async with open_supervisor(found, works) as supervisor:
+    async with open_supervisor(found.open_store(), works) as supervisor:
         session = await supervisor.session("s")
         async with session.subscribe(name="mine") as events:
             event = await anext(events)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import threading
@@ -27,7 +28,9 @@ from moorage.runtime import (
 )
 from moorage.runtime.testing import assert_history, wait_until
 from moorage.stores import JournalStore, MemoryStore
-from moorage.stores.simulated_disk import SimulatedDisk
+from moorage.stores.faults import Fault
+
+from tests.acceptance.durable_stores import ONE_PROCESS, POISONED
 
 PATIENCE_SECONDS = 120
 
@@ -35,19 +38,20 @@ PATIENCE_SECONDS = 120
 
 
 @pytest.mark.promise(12)
-async def test_12_a_second_owner_of_a_directory_is_refused_and_told_who_holds_it(tmp_path, works):
-    async with open_supervisor(JournalStore(tmp_path / "data"), works) as supervisor:
+@pytest.mark.parametrize("open_store", ONE_PROCESS, indirect=True)
+async def test_12_a_second_owner_of_a_store_is_refused_and_told_who_holds_it(open_store, works):
+    async with open_supervisor(open_store(), works) as supervisor:
         session = await supervisor.session("s")
         with pytest.raises(SessionHeld) as refused:
-            async with open_supervisor(JournalStore(tmp_path / "data"), works):
+            async with open_supervisor(open_store(), works):
                 pass
-        async with open_reader(JournalStore(tmp_path / "data")) as reader:
+        async with open_reader(open_store()) as reader:
             state = (await reader.session("s").info()).state
         outcome = await session.execute("good")
-    async with open_supervisor(JournalStore(tmp_path / "data"), works) as supervisor:
+    async with open_supervisor(open_store(), works) as supervisor:
         await supervisor.session("s", mode="resume")
 
-    assert f"pid {os.getpid()}" in refused.value.holder
+    assert re.search(rf"(pid|process) {os.getpid()}\b", refused.value.holder)
     assert state == "open"
     assert outcome.state == "completed"
 
@@ -183,11 +187,11 @@ async def test_15_a_torn_tail_is_cut_and_reported(tmp_path, works, tail):
 
 
 @pytest.mark.promise(16)
-async def test_16_after_a_failed_sync_nothing_is_written_until_it_is_reopened(works):
-    disk = SimulatedDisk()
+@pytest.mark.parametrize("durable", POISONED, indirect=True)
+async def test_16_after_a_failed_sync_nothing_is_written_until_it_is_reopened(durable, works):
     told = []
     with trio.fail_after(PATIENCE_SECONDS):
-        async with open_supervisor(JournalStore("/data", disk=disk), works) as supervisor:
+        async with open_supervisor(durable.open_store(), works) as supervisor:
             one, two = await supervisor.session("one"), await supervisor.session("two")
             running, queued = await one.submit("hang"), await one.submit("good")
             finished = await two.execute("good")
@@ -210,9 +214,7 @@ async def test_16_after_a_failed_sync_nothing_is_written_until_it_is_reopened(wo
                 nursery.start_soon(wait, queued)
                 nursery.start_soon(follow)
                 await trio.testing.wait_all_tasks_blocked()
-                # a commit is made durable by a synced write or by a sync of its own
-                disk.fail("sync", 1)
-                disk.fail("write", 1, error_number=5)
+                durable.fail_next(Fault.POISON)
                 with pytest.raises(StoreFailed) as failed:
                     await two.append("note", {})
                 with pytest.raises(StoreFailed) as poisoned:
@@ -224,7 +226,7 @@ async def test_16_after_a_failed_sync_nothing_is_written_until_it_is_reopened(wo
                 await supervisor.session("three")
             read = await two.wait(finished.run_id)
             events = await two.events()
-    async with open_supervisor(JournalStore("/data", disk=disk), works) as supervisor:
+    async with open_supervisor(durable.open_store(), works) as supervisor:
         one = await supervisor.session("one")
         outcomes = [await one.wait(run.id) for run in (running, queued)]
 
@@ -236,11 +238,10 @@ async def test_16_after_a_failed_sync_nothing_is_written_until_it_is_reopened(wo
 
 
 @pytest.mark.promise(16)
-async def test_16_a_full_disk_refuses_and_goes_on_when_there_is_room(works):
-    disk = SimulatedDisk()
-    async with open_supervisor(JournalStore("/data", disk=disk), works) as supervisor:
+async def test_16_a_full_disk_refuses_and_goes_on_when_there_is_room(durable, works):
+    async with open_supervisor(durable.open_store(), works) as supervisor:
         session = await supervisor.session("s")
-        disk.fail("write", 1, after_bytes=10)
+        durable.fail_next(Fault.NOT_WRITTEN)
         with pytest.raises(StoreFailed) as full:
             await session.submit("good")
         outcome = await session.execute("good")

@@ -23,7 +23,8 @@ from moorage.runtime.testing import (
 )
 from moorage.stores import JournalStore, MemoryStore
 from moorage.stores.faults import Fault, FaultyStore
-from moorage.stores.simulated_disk import SimulatedDisk
+
+from tests.acceptance.durable_stores import DURABLE
 
 PATIENCE_SECONDS = 120
 LEAVE_AT_ONCE = SupervisorLimits(drain_seconds=0)
@@ -32,17 +33,26 @@ LEAVE_AT_ONCE = SupervisorLimits(drain_seconds=0)
 # ---- 1 ----
 
 
+def with_seeds(of_the_journal, of_others):
+    """``durable`` and ``seed``: the journal has more outcomes of a crash, and is quicker."""
+    pairs = [
+        (kind, seed)
+        for kind in DURABLE
+        for seed in range(of_the_journal if kind == "journal" else of_others)
+    ]
+    return pytest.mark.parametrize(("durable", "seed"), pairs, indirect=["durable"])
+
+
 @pytest.mark.promise(1)
-@pytest.mark.parametrize("seed", range(5))
-async def test_1_what_was_accepted_survives_power_loss(works, after_power_cut, seed):
-    disk = SimulatedDisk()
-    async with open_supervisor(JournalStore("/data", disk=disk), works) as supervisor:
+@with_seeds(5, 1)
+async def test_1_what_was_accepted_survives_a_crash(works, durable, seed):
+    async with open_supervisor(durable.open_store(), works) as supervisor:
         session = await supervisor.session("s")
         await session.pause()
         accepted = [(await session.submit(number)).id for number in range(5)]
-        found = after_power_cut(disk, seed)
+        found = durable.after_crash(random.Random(seed).randrange)
 
-    async with open_supervisor(found, works) as supervisor:
+    async with open_supervisor(found.open_store(), works) as supervisor:
         session = await supervisor.session("s", mode="resume")
         queued = (await session.status()).queued
         await session.resume()
@@ -177,15 +187,13 @@ async def test_2_runs_start_in_order_and_never_more_than_slots(open_store, slots
 
 
 @pytest.mark.promise(3)
-@pytest.mark.parametrize("seed", range(6))
-async def test_3_every_accepted_run_has_one_outcome_whatever_crashes(works, seed):
-    """Power is cut three times, at moments that are all different."""
-    disk, accepted = SimulatedDisk(), []
+@with_seeds(6, 2)
+async def test_3_every_accepted_run_has_one_outcome_whatever_crashes(works, durable, seed):
+    """It crashes three times, at moments that are all different."""
+    accepted = []
     dice = random.Random(seed)
     for _ in range(3):
-        async with open_supervisor(
-            JournalStore("/data", disk=disk), works, limits=LEAVE_AT_ONCE
-        ) as supervisor:
+        async with open_supervisor(durable.open_store(), works, limits=LEAVE_AT_ONCE) as supervisor:
             session = await supervisor.session("s", slots=2)
             for _ in range(6):
                 run = await session.submit(
@@ -198,10 +206,10 @@ async def test_3_every_accepted_run_has_one_outcome_whatever_crashes(works, seed
                     await trio.lowlevel.checkpoint()
             victim = dice.choice(accepted)
             await session.cancel(victim)
-            disk_found = disk.crashed(dice.randrange)
-        disk = disk_found
+            found = durable.after_crash(dice.randrange)
+        durable = found
 
-    async with open_supervisor(JournalStore("/data", disk=disk), works) as supervisor:
+    async with open_supervisor(durable.open_store(), works) as supervisor:
         session = await supervisor.session("s")
         for run_id in accepted:
             await session.cancel(run_id)
@@ -219,17 +227,14 @@ async def test_3_every_accepted_run_has_one_outcome_whatever_crashes(works, seed
 
 
 @pytest.mark.promise(4)
-async def test_4_the_queue_survives_and_interrupted_runs_go_to_its_front(works, after_power_cut):
-    disk = SimulatedDisk()
-    async with open_supervisor(
-        JournalStore("/data", disk=disk), works, limits=LEAVE_AT_ONCE
-    ) as supervisor:
+async def test_4_the_queue_survives_and_interrupted_runs_go_to_its_front(works, durable):
+    async with open_supervisor(durable.open_store(), works, limits=LEAVE_AT_ONCE) as supervisor:
         session = await supervisor.session("s", slots=2)
         again = await session.submit("hang", on_interrupt="requeue", attempts_max=2)
         lost = await session.submit("hang")
         await wait_until(lambda: works.running == 2)
         queued = [await session.submit("good") for _ in range(3)]
-        found = after_power_cut(disk, 1)
+        found = durable.after_crash(random.Random(1).randrange).open_store()
 
     works.requests.clear()
     async with open_supervisor(found, works, limits=LEAVE_AT_ONCE) as supervisor:

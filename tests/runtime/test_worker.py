@@ -274,7 +274,10 @@ class RecoveredLate(FailingStore):
     async def sessions(self, *, needs_worker=False, **which):
         if self.late and needs_worker:
             self.listings += 1
-            await (wait_until(lambda: self.listings == 2) if self.listings == 1 else trio.sleep(1))
+            if self.listings == 1:
+                await wait_until(lambda: self.listings == 2)
+            else:
+                await trio.sleep(1)
         async for info in super().sessions(needs_worker=needs_worker, **which):
             yield info
 

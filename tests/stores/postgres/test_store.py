@@ -33,14 +33,6 @@ if TYPE_CHECKING:
     from tests.postgres_server import PostgresSchema
 
 ENDING_LEASE_SECONDS = 1.5
-FULL_ONCE = (
-    "CREATE SEQUENCE failures",
-    """CREATE FUNCTION fail_once() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-        IF nextval('failures') = 1 THEN RAISE 'no space left' USING ERRCODE = 'disk_full'; END IF;
-        RETURN NULL; END $$""",
-    "CREATE TRIGGER fail_once BEFORE INSERT ON event EXECUTE FUNCTION fail_once()",
-)
-"""The next append meets what a full disk gives; a sequence keeps its number when all is undone."""
 
 
 def content_of(postgres: PostgresSchema, check: Check) -> Content:
@@ -52,7 +44,7 @@ def content_of(postgres: PostgresSchema, check: Check) -> Content:
     lease_seconds = ENDING_LEASE_SECONDS if runs_out else LEASE_SECONDS
 
     def fail_next(fault: Fault) -> None:
-        postgres.do(*FULL_ONCE)
+        postgres.fail_next_append()
 
     return Content(lambda: postgres.store(lease_seconds=lease_seconds), fail_next=fail_next)
 
