@@ -12,6 +12,10 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
+from tests.skips import pytest_make_collect_report, pytest_runtest_makereport
+
+__all__ = ["pytest_make_collect_report", "pytest_runtest_makereport"]
+
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 

@@ -160,7 +160,7 @@ def test_changes_are_on_record_over_restarts_and_rotation(tmp_path: Path) -> Non
     assert audit.stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="not here: there is no /dev/full")
 def test_with_a_full_disk_for_its_log_a_server_reads_and_changes_nothing(tmp_path: Path) -> None:
     with serving(tmp_path, "--audit", "/dev/full") as server:
         opened = server.request("POST", "/v1/sessions", {"id": "a"})

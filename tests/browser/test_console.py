@@ -10,7 +10,9 @@ import pytest
 from tests.browser.chromium import PATIENCE_SECONDS
 from tests.browser.console_server import ConsoleServer
 
-playwright = pytest.importorskip("playwright.sync_api")
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="there is no playwright: make test-browser installs it"
+)
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path

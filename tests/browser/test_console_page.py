@@ -11,7 +11,9 @@ from moorage.adapters.gateways.http import TokenFile
 from tests.browser.chromium import PATIENCE_SECONDS
 from tests.browser.console_server import ConsoleServer
 
-playwright = pytest.importorskip("playwright.sync_api")
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="there is no playwright: make test-browser installs it"
+)
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path

@@ -164,7 +164,7 @@ time.sleep(600)
 """
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="not here: no /proc")
 def test_what_a_member_started_in_a_session_of_its_own_dies_too(program):
     program.say("new")
     group = program.answer()

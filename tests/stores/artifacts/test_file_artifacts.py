@@ -101,7 +101,7 @@ async def test_a_directory_that_cannot_be_used_is_told(tmp_path: Path) -> None:
         FileArtifacts(None)  # type: ignore[arg-type]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="for root nothing is forbidden")
+@pytest.mark.skipif(os.geteuid() == 0, reason="not here: for root nothing is forbidden")
 async def test_a_directory_that_is_forbidden_is_a_refusal(tmp_path: Path) -> None:
     os.chmod(tmp_path, 0o500)
 

@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 
 CHANGES = [operation for operation in OPERATIONS if operation.method not in ("GET", "HEAD")]
 FULL = "/dev/full"
-needs_a_full_disk = pytest.mark.skipif(not os.path.exists(FULL), reason=f"there is no {FULL}")
+needs_a_full_disk = pytest.mark.skipif(not os.path.exists(FULL), reason=f"not here: no {FULL}")
 
 
 @pytest.fixture
