@@ -36,7 +36,8 @@ class Run:
         return await self._session.cancel(self.id, reason=reason)
 
     async def steer(self, message: Data, *, key: str | None = None) -> SteerOutcome:
-        """See ``Session.steer``."""
+        """See ``Session.steer``: one that has ended, or waits, gets a new run instead, which the
+        outcome says."""
         return await self._session.steer(self.id, message, key=key)
 
     async def status(self) -> RunState:
