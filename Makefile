@@ -29,9 +29,10 @@ help: ## list the targets
 demo: $(INSTALLED) ## the whole story in 30 seconds, with a kill -9 in the middle
 	@$(BIN)/moorage demo $(ARGS)
 
-# Workers have to find the same tests in the same order, also where those come out of a set.
+# Workers have to find the same tests in the same order, also where those come out of a set. They begin with
+# the files of tests/acceptance, which take longest; xdist by itself would begin with the files of most tests.
 test: $(INSTALLED) ## the test suite, in three processes; ARGS="tests/runtime -k cancel" narrows it
-	@PYTHONHASHSEED=0 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile $(ARGS)
+	@PYTHONHASHSEED=0 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-agents: $(AGENTS) ## install the real Claude Code, Codex, Copilot, pi and more, and test with them
 	@MOORAGE_AGENTS_REQUIRED=1 PATH="$(CURDIR)/build/agents/node_modules/.bin:$$PATH" \
