@@ -24,7 +24,7 @@ from .schemas import (
     record,
     ref,
     seconds,
-    text,
+    text_without_comma,
     whole,
 )
 from .streaming import FRAMINGS, EventStream
@@ -172,7 +172,7 @@ EVENT_OPERATIONS = (
             Parameter(name="limit", schema=PAGE_LIMIT, description="At most so many."),
             Parameter(
                 name="types",
-                schema=many(text(), minimum=1, maximum=100),
+                schema=many(text_without_comma(), minimum=1, maximum=100),
                 description="Only events of these types.",
                 many=True,
             ),

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from moorage.runtime.errors import InvalidArgument
-
 from .authorisation import check_operator
 from .call import reply
 from .encoding import fields
@@ -28,8 +26,6 @@ async def get_nodes(call: Call) -> Response:
 async def get_holder(call: Call) -> Response:
     """Which node has a session. Raises InvalidArgument for a store of one process."""
     check_operator(call.principal)
-    if "session_id" not in call.query:
-        raise InvalidArgument("name a session: ?session_id=ID")
     holder = await call.supervisor.holder(call.query["session_id"])
     return reply({"holder": None if holder is None else fields(holder)})
 
@@ -54,7 +50,9 @@ NODE_OPERATIONS = (
         scope="admin",
         handler=get_holder,
         parameters=(
-            Parameter(name="session_id", schema=SESSION_ID, description="The session; needed."),
+            Parameter(
+                name="session_id", schema=SESSION_ID, description="The session.", required=True
+            ),
         ),
         answers=answers({200: "Holding"}),
     ),

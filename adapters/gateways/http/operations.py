@@ -45,6 +45,7 @@ class Parameter:
     place: Literal["query", "header"] = "query"
     many: bool = False
     commas: bool = False
+    required: bool = False
 
 
 @attrs.frozen(kw_only=True)

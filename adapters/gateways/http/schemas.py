@@ -56,6 +56,11 @@ def text(description: str = "", *, minimum: int = 1, maximum: int = NAME_BYTES_M
     return _described({"type": "string", "minLength": minimum, "maxLength": maximum}, description)
 
 
+def text_without_comma() -> Schema:
+    """An item of a parameter whose values may be separated by commas."""
+    return {**text(), "pattern": "^[^,]+$"}
+
+
 def whole(description: str = "", *, minimum: int = 0, maximum: int = SEQ_MAX) -> Schema:
     return _described({"type": "integer", "minimum": minimum, "maximum": maximum}, description)
 

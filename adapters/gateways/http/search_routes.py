@@ -27,6 +27,7 @@ from .schemas import (
     TIME_NS,
     many,
     text,
+    text_without_comma,
     whole,
 )
 
@@ -210,7 +211,7 @@ SEARCH_OPERATIONS = (
             *_WHERE,
             Parameter(
                 name="types",
-                schema=many(text(), minimum=1),
+                schema=many(text_without_comma(), minimum=1),
                 description="Only events of these types.",
                 many=True,
             ),

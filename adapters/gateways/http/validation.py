@@ -161,6 +161,8 @@ def _read_parameters(
             texts = () if header is None else (header,)
         if texts:
             values[parameter.name] = _parameter(parameter, texts)
+        elif parameter.required:
+            raise _wrong(parameter, "", "a value, it is required")
     return values
 
 

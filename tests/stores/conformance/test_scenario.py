@@ -16,6 +16,7 @@ from moorage.stores.conformance import Nonconformance
 from moorage.stores.conformance.scenario import (
     HINTS_MAX,
     NEWS_SECONDS_MAX,
+    STILL_SECONDS_MAX,
     Author,
     Content,
     Follower,
@@ -157,14 +158,15 @@ async def test_a_content_opens_like_the_store_it_is_about_and_offers_what_it_was
 
 
 class StandsStill(MemoryStore):
-    """Every other question takes a minute: its machine has other things to do."""
+    """Every other question takes a while: its machine has other things to do."""
 
     asked = 0
+    seconds = STILL_SECONDS_MAX - 1
 
     async def info(self, session_id: str) -> Any:
         type(self).asked += 1
         if self.asked % 2:
-            await trio.sleep(60)
+            await trio.sleep(self.seconds)
         return await super().info(session_id)
 
     @contextlib.asynccontextmanager
@@ -175,7 +177,7 @@ class StandsStill(MemoryStore):
 async def test_news_are_late_by_the_time_in_which_the_store_answered(
     autojump_clock: MockClock,
 ) -> None:
-    for kind, seconds in ((MemoryStore, 1.05), (StandsStill, 5 * 60 + 1.05)):
+    for kind, seconds in ((MemoryStore, 1.05), (StandsStill, 5 * StandsStill.seconds + 1.05)):
         async with opened(kind) as store, stopwatch(store) as watch:
             watch.start("news")
             await trio.sleep(seconds)
@@ -186,6 +188,18 @@ async def test_news_are_late_by_the_time_in_which_the_store_answered(
             await watch.until_late("news")
             with pytest.raises(Nonconformance, match=r"returned 2\.1 seconds after the news"):
                 watch.check("news")
+
+
+async def test_a_store_that_stands_still_for_long_is_late(autojump_clock: MockClock) -> None:
+    class Blocks(StandsStill):
+        seconds = STILL_SECONDS_MAX + 1
+
+    async with opened(Blocks) as store, stopwatch(store) as watch:
+        watch.start("news")
+        await trio.sleep(Blocks.seconds + 1)
+
+        with pytest.raises(Nonconformance, match="seconds after the news"):
+            watch.check("news")
 
 
 async def test_what_comes_soon_is_told_from_what_comes_late(autojump_clock: MockClock) -> None:

@@ -32,7 +32,7 @@ async def test_who_has_a_session_is_told(serving):
     assert (told["node_id"], told["owner"], told["epoch"]) == (node.id, node.owner, 1)
     assert 0 < told["lease_seconds_left"] <= 60
     assert (unknown.status, unknown.code) == (404, "unknown_session")
-    assert (nothing.status, nothing.code) == (422, "invalid_argument")
+    assert (nothing.status, nothing.code) == (422, "invalid_request")
 
 
 @pytest.mark.parametrize("path", PATHS)
