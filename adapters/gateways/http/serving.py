@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from hypercorn.events import Event
     from moorage.adapters.gateways.webhooks import WebhookDispatcher
     from moorage.adapters.sinks.telemetry import AuditLog, RequestTracing, RunMetrics
+    from moorage.runtime import DrainReport
 
     from .authorisation import Authenticator
     from .gateway_state import GatewayState
@@ -64,7 +65,8 @@ async def serve(
     """Serve a supervisor, or what ``create_app`` made, until ``shutdown`` returns or for ever.
 
     Then nothing new is taken, running work gets ``drain_seconds`` (without: what the supervisor's
-    limits say), streams end with an event that says so, and this returns. Cancelled, it just stops.
+    limits say), streams end with an event that says so, what became of the work is logged, and this
+    returns. Cancelled, it just stops.
 
     ``webhooks`` are delivered meanwhile; what is being posted at the end gets a moment.
 
@@ -107,12 +109,26 @@ async def serve(
             logger.info("http_serving", address=address)
             task_status.started(address)
             await (shutdown or trio.sleep_forever)()
-            await gateway.drain(timeout_seconds=drain_seconds)
+            _tell(await gateway.drain(timeout_seconds=drain_seconds))
             if dispatcher is not None:
                 dispatcher.end()
             accepting.cancel_scope.cancel()
         await server.end(handlers.cancel_scope)
     del own
+
+
+def _tell(report: DrainReport) -> None:
+    """Log what became of the work. Ids only of what somebody may have to look after: a queue can be
+    long, and goes on by itself."""
+    cut = bool(report.interrupted or report.not_stopped)
+    (logger.warning if cut else logger.info)(
+        "http_drained",
+        completed=len(report.completed),
+        requeued=len(report.requeued),
+        queued=len(report.queued),
+        interrupted=report.interrupted,
+        not_stopped=report.not_stopped,
+    )
 
 
 class _Server:

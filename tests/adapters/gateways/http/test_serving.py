@@ -13,6 +13,7 @@ import trio.testing
 from moorage.adapters.gateways.http import HttpLimits, TokenFile, create_app, serve, serving
 from moorage.adapters.sinks.telemetry import RunMetrics
 from moorage.runtime import InvalidArgument
+from structlog.testing import capture_logs
 
 from tests.adapters.gateways.http.asgi_client import sse_events
 from tests.adapters.gateways.http.service import serving as supervised
@@ -365,6 +366,41 @@ async def test_shutting_down_lets_the_run_end_and_tells_streams_and_waits(monkey
     assert types[-2:] == ["run_completed", None]
     assert got["stream"][-1]["data"]["reason"] == "draining"
     assert (got["poll"].status_code, got["poll"].json()["events"]) == (200, [])
+
+
+@pytest.mark.parametrize("is_cut", [True, False], ids=["cut", "in time"])
+async def test_what_became_of_the_work_is_logged_at_the_end(is_cut):
+    async with supervised() as service:
+        run = await service.submit("a", "wait")
+        await service.submit("a", "behind it")
+        session = service.supervisor.handle("a")
+        await session.events(types={"message_streamed"}, wait_seconds=PATIENCE_SECONDS)
+
+        async def end_in_time():
+            await until(lambda: service.app.state.draining)
+            service.agent.go.set()
+
+        with capture_logs() as logged:
+            async with trio.open_nursery() as nursery:
+                if not is_cut:
+                    nursery.start_soon(end_in_time)
+                await serve(
+                    service.app,
+                    "127.0.0.1:0",
+                    drain_seconds=0 if is_cut else PATIENCE_SECONDS,
+                    shutdown=trio.lowlevel.checkpoint,
+                )
+
+    (line,) = [line for line in logged if line["event"] == "http_drained"]
+    assert line == {
+        "event": "http_drained",
+        "log_level": "warning" if is_cut else "info",
+        "completed": 0 if is_cut else 1,
+        "requeued": 0,
+        "queued": 1,
+        "interrupted": (run["run_id"],) if is_cut else (),
+        "not_stopped": (),
+    }
 
 
 async def test_a_connection_on_which_a_stream_ended_is_kept_as_long_as_any_other(mock_clock):
