@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import attrs
 
@@ -285,6 +285,19 @@ class RunContextWrapper:
 
 Agent = Callable[[RunRequest, RunContext], Awaitable[object]]
 Agents = Agent | Mapping[str, Agent]
+
+
+def to_await(returned: object) -> Awaitable[object]:
+    """What an agent's call returned, before it is awaited: Python's own words would tell of the
+    expression that does that. Not asked for at opening, where a plain function may be one that
+    returns a coroutine. Raises TypeError."""
+    if not isinstance(returned, Awaitable | Generator):  # which types.coroutine makes of coroutines
+        raise TypeError(
+            f"the agent returned {type(returned).__name__}, which cannot be awaited: an agent is "
+            "an async function; sync_agent makes one of a plain function, asyncio_agent one of a "
+            "function of asyncio's"
+        )
+    return cast("Awaitable[object]", returned)
 
 
 def check_configured(name: str | None, agents: Mapping[str | None, Agent]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import structlog
 import trio
 
+from .agents import to_await
 from .arguments import check_seconds
 from .codec import copy_plain, encode_emitted, private_copy
 from .current import run_in_context
@@ -340,7 +341,7 @@ class Execution:
                 if self._behind is not None:
                     await self._behind._wait_begun()
                 self._begin()
-                output = await self._agent(request, self)
+                output = await to_await(self._agent(request, self))
                 self._process.end_fork()
                 signal = self._returned(output)
         except BaseException as error:

@@ -12,6 +12,12 @@ MESSAGE_CHARS_MAX = 4_096
 CODE_CHARS_MAX = 256
 DETAILS_BYTES_MAX = 65_536
 
+_ASYNCIO_HINT = (
+    ": an agent that uses asyncio is made by asyncio_agent, "
+    "which is in moorage.adapters.gateways.asyncio_host"
+)
+"""For an agent of asyncio's that is called in trio as it is."""
+
 
 def problem_of(error: BaseException, *, code: str | None = None) -> dict[str, Any]:
     """Describe an exception as an event's ``error``; takes code, retryable and details from the
@@ -21,6 +27,8 @@ def problem_of(error: BaseException, *, code: str | None = None) -> dict[str, An
         code = code or _encodable(own_code)[:CODE_CHARS_MAX]
     try:
         message = str(error)
+        if isinstance(error, RuntimeError) and message == "no running event loop":
+            message += _ASYNCIO_HINT
     except Exception:
         message = "(the exception's message cannot be made)"
     problem: dict[str, Any] = {

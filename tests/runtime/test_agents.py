@@ -3,14 +3,54 @@
 from __future__ import annotations
 
 import inspect
+import types
 
 import attrs
 import pytest
 import trio
 from moorage.runtime import InvalidArgument, RunContext, RunContextWrapper, open_supervisor
-from moorage.runtime.agents import check_configured
+from moorage.runtime.agents import check_configured, to_await
 from moorage.runtime.execution import Execution
 from moorage.stores import MemoryStore
+
+
+async def test_what_can_be_awaited_is_whatever_python_awaits():
+    class Returned:
+        def __await__(self):
+            yield from ()
+            return "output"
+
+    async def agent():
+        return "output"
+
+    @types.coroutine
+    def of_a_generator():
+        yield from ()
+        return "output"
+
+    for returned in (Returned(), agent(), of_a_generator()):
+        assert await to_await(returned) == "output"
+
+
+async def test_an_agent_that_returned_nothing_to_await_is_told_what_makes_it_one(autojump_clock):
+    def returning_at_once(request, context):
+        return 5
+
+    async def streaming(request, context):
+        yield 5
+
+    told = {}
+    agents = {"default": returning_at_once, "streaming": streaming}
+    async with open_supervisor(MemoryStore(), agents) as supervisor:
+        session = await supervisor.session("s")
+        for name in agents:
+            run = await session.submit(None, agent=name)
+            told[name] = (await run.wait()).error
+
+    assert {error.code for error in told.values()} == {"agent_failed"}
+    assert told["default"].message.startswith("the agent returned int, which cannot be awaited")
+    assert "sync_agent makes one of a plain function" in told["default"].message
+    assert "returned async_generator" in told["streaming"].message
 
 
 def port_methods():

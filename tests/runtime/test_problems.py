@@ -30,6 +30,15 @@ def test_an_exception_without_facts_is_told_by_its_type_and_text() -> None:
     }
 
 
+def test_a_missing_asyncio_loop_is_told_with_what_gives_an_agent_one() -> None:
+    missing = problem_of(RuntimeError("no running event loop"))["message"]
+
+    assert missing.startswith("no running event loop: ")
+    assert "asyncio_agent" in missing
+    assert problem_of(RuntimeError("no running loop"))["message"] == "no running loop"
+    assert problem_of(ValueError("no running event loop"))["message"] == "no running event loop"
+
+
 def test_an_exceptions_own_code_retryability_and_details_are_kept() -> None:
     problem = problem_of(Coded("slow down", code="limited", retryable=True, details={"s": 1}))
 

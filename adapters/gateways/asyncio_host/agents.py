@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import trio
 from moorage.runtime import InvalidArgument
+from moorage.runtime.agents import to_await
 from moorage.runtime.current import run_in_context
 
 from ..hosting.outbox import Outbox
@@ -141,7 +142,7 @@ class _LoopTask:
     async def _body(self) -> None:
         process = self._outbox.process
         try:
-            self._output = await self._function(self._request, self._context)
+            self._output = await to_await(self._function(self._request, self._context))
             process.end_fork()
         except asyncio.CancelledError:
             raise

@@ -74,6 +74,27 @@ async def test_an_agents_exception_fails_its_run_and_nothing_else():
 
 
 @on_asyncio
+async def test_an_agent_that_was_not_made_for_its_loop_is_told_what_makes_it_one():
+    async def of_asyncio(request, context):
+        asyncio.get_running_loop()
+
+    def plain(request, context):
+        return 5
+
+    made = asyncio_host.asyncio_agent(plain)
+    async with opened({"of_asyncio": of_asyncio, "plain": plain, "made": made}) as (_, session):
+        told = {
+            name: (await session.execute(None, agent=name)).error.message
+            for name in ("of_asyncio", "plain", "made")
+        }
+
+    assert "made by asyncio_agent" in told["of_asyncio"]
+    assert "returned int" in told["plain"]
+    assert "sync_agent makes one of a plain function" in told["plain"]
+    assert told["made"] == told["plain"]
+
+
+@on_asyncio
 async def test_an_agent_whose_task_somebody_else_cancels_has_failed(monkeypatch):
     monkeypatch.setattr(agents, "STRAY_CANCEL_SECONDS", 0)
 
