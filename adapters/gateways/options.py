@@ -223,17 +223,23 @@ def _configured_store(file: Path, keys: Path | None, *, is_remembered: bool) -> 
 def configured_file(context: typer.Context, name: str, said: Path | None, default: Path) -> Path:
     """The file that an option says, else the setting ``gateway.<name>`` of the environment or the
     file of settings, else the default. Raises BadParameter for settings that are wrong."""
+    found: Path | None = said or configured(context, name)
+    return found or default
+
+
+def configured(context: typer.Context, name: str) -> Any:
+    """The setting ``gateway.<name>`` of the environment or the file of settings; None without.
+    Raises BadParameter for settings that are wrong."""
     file = configuration_file(context)
-    if said is not None or (file is None and f"MOORAGE_GATEWAY__{name.upper()}" not in os.environ):
-        return said or default
+    if file is None and f"MOORAGE_GATEWAY__{name.upper()}" not in os.environ:
+        return None
     from .serve_command import configuration_package
 
     try:
         loaded = configuration_package().load_configuration(file)
-        found: Path | None = getattr(loaded.checked_for("gateway").gateway, name)
+        return getattr(loaded.checked_for("gateway").gateway, name)
     except MoorageError as error:
         raise typer.BadParameter(str(error), param_hint="--config") from None
-    return found or default
 
 
 def chosen_directory(context: typer.Context, data: Path | None) -> Path:

@@ -2,21 +2,24 @@
 
 # No `from __future__ import annotations`: typer reads the annotations when it is called.
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import attrs
 import typer
 from moorage.adapters.sinks.text import timestamp
+from moorage.runtime import MoorageError
 
 from .frame import CommandFailed, note, perform, write
-from .options import AsJson, configured_file, parsed_tags
+from .options import AsJson, configured, configured_file, parsed_tags
 from .tables import show_json, show_table
 
 if TYPE_CHECKING:
     from .webhooks import Webhook
 
 DEFAULT_FILE = Path("moorage-webhooks.json")
+ALL_NETWORKS = ("0.0.0.0/0", "::/0")
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -56,7 +59,11 @@ def add(
     ] = False,
     network: Annotated[
         list[str] | None,
-        typer.Option(metavar="NETWORK", help="As given to serve with --webhook-network."),
+        typer.Option(
+            metavar="NETWORK",
+            help="As given to serve with --webhook-network; without, what "
+            "gateway.webhook_networks of the settings says.",
+        ),
     ] = None,
     description: Annotated[str, typer.Option(help="For people.")] = "",
     as_json: AsJson = False,
@@ -65,10 +72,11 @@ def add(
     """Register a webhook and show its secret, this once."""
 
     path = configured_file(context, "webhooks", webhooks, DEFAULT_FILE)
+    networks = network or configured(context, "webhook_networks") or ()
 
     async def body() -> None:
         file = _file(path)
-        _sinks().AddressRules(network or ()).check_url(url)
+        _check_url(url, networks)
         now_ns = time.time_ns()
         webhook, secret = file.add(
             url,
@@ -203,6 +211,20 @@ def _package(name: str) -> Any:
 
 def _sinks() -> Any:
     return _package("moorage.adapters.sinks.webhook")
+
+
+def _check_url(url: str, networks: Collection[str]) -> None:
+    """Raises CommandFailed with what would allow it if that is a network, else InvalidArgument."""
+    sinks = _sinks()
+    rules = sinks.AddressRules(networks)
+    try:
+        rules.check_url(url)
+    except MoorageError as error:
+        sinks.AddressRules(ALL_NETWORKS).check_url(url)
+        raise CommandFailed(
+            f"{error}: allow one here with --network, and to serve with --webhook-network, or both "
+            "in the settings, gateway.webhook_networks"
+        ) from error
 
 
 def _file(path: Path) -> Any:

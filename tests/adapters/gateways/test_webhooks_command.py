@@ -81,6 +81,9 @@ def test_dead_letters_are_shown(webhooks, file):
     [
         (["add", "https://10.0.0.1/"], "which is private"),
         (["add", "http://hook.test/"], "must begin with https"),
+        (["add", "https://10.0.0.1/"], "allow one here with --network"),
+        (["add", "http://127.0.0.1/"], "allow one here with --network"),
+        (["add", "https://10.0.0.1/", "--network", "127.0.0.0/8"], "with --network"),
         (["add", URL, "--session", "a", "--prefix", "b"], "not both"),
         (["enable", "whk_none"], "see moorage webhooks list"),
         (["remove", "whk_none"], "see moorage webhooks list"),
@@ -99,6 +102,23 @@ def test_an_allowed_network_is_a_place_for_a_webhook(webhooks, file):
     webhooks("add", "http://10.1.2.3/", "--network", "10.1.0.0/16")
 
     assert [it.url for it in file.webhooks()] == ["http://10.1.2.3/"]
+
+
+def test_a_url_that_no_network_would_help_is_refused_without_a_word_of_them(webhooks):
+    assert "--network" not in webhooks("add", "ftp://127.0.0.1/", code=1).stderr
+
+
+def test_the_networks_of_the_settings_are_allowed_unless_others_are_given(moorage, tmp_path):
+    settings, local = tmp_path / "moorage.toml", "http://127.0.0.1:8990/"
+    settings.write_text(
+        "gateway.webhooks = 'hooks.json'\ngateway.webhook_networks = ['127.0.0.0/8']"
+    )
+    add = ["--config", str(settings), "webhooks", "add"]
+    moorage(*add, local)
+    refused = moorage(*add, local, "--network", "10.0.0.0/8", code=1)
+
+    assert [it.url for it in WebhookFile(tmp_path / "hooks.json").webhooks()] == [local]
+    assert "which is loopback" in " ".join(refused.stderr.split())
 
 
 def test_the_settings_say_where_the_webhooks_are(moorage, tmp_path, monkeypatch):
