@@ -51,7 +51,7 @@ UNTOLD_RULES: Mapping[str, tuple[str, ...]] = {
     "steer_run": (REVERSIBLE,),
     "approve": (NAMES, REQUEST_ID),
     "deny": (NAMES, REQUEST_ID),
-    "get_events": (NAMES,),
+    "get_events": (NAMES, r"^after=\d+ is beyond the head"),
     "append_events": (NAMES, REVERSIBLE, HEAD, r"is written by the session itself"),
     "move_cursor": (HEAD,),
     "open_session": (NAMES, REVERSIBLE),

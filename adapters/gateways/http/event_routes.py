@@ -117,15 +117,19 @@ async def _page(call: Call) -> Response:
         scanned_to = max(after, (await session.info()).head_seq)
     events = await session.events(**filters)
     wait_seconds = query.get("wait_seconds", 0)
+    if not events:
+        head_seq = (await session.info()).head_seq  # unknown sessions have no events, either
+        if after > head_seq:
+            async with session.subscribe(after=after):
+                pass  # refused, in the words that a stream is refused in
     if not events and wait_seconds and forward:
-        head_seq = (await session.info()).head_seq
         found = await call.while_wanted(
             lambda: session.events(**filters, wait_seconds=wait_seconds)
         )
         if found is not None:
             events, scanned_to = found, max(after, head_seq)
-    if not events:
-        await session.info()  # an unknown session has no events, either
+        if not events:
+            await session.info()  # it may have been deleted meanwhile
     return reply(page_to_json(events, scanned_to))
 
 
@@ -162,7 +166,8 @@ EVENT_OPERATIONS = (
                     "pattern": "^head$",
                     "description": "a seq or head",
                 },
-                description="Begin behind this seq; `head`: with what comes from now on.",
+                description="Begin behind this seq, which is not beyond the head; `head`: with "
+                "what comes from now on.",
             ),
             Parameter(
                 name="before",

@@ -96,7 +96,8 @@ class SessionReading:
         """A page of events, ascending: the first ``limit`` after ``after``.
 
         With ``before`` it is the last ``limit`` below that seq. When the page would be empty and
-        ``wait_seconds`` is given, waits that long for a matching event. Raises CursorExpired.
+        ``wait_seconds`` is given, waits that long for a matching event. Raises CursorExpired, and
+        InvalidArgument for a seq beyond the head.
         """
         query = [("after", str(after)), ("limit", str(limit))]
         query += filters_of(check_types(types), run_id)

@@ -247,6 +247,24 @@ async def test_a_cursor_of_the_future_is_refused(serving):
     assert "beyond the head" in answer.json()["detail"]
 
 
+@pytest.mark.parametrize("query", ["", "&wait_seconds=60", "&types=note", "&before=9"])
+async def test_a_page_behind_a_cursor_of_the_future_is_refused_at_once(
+    serving, autojump_clock, query
+):
+    async with serving() as service:
+        await service.supervisor.session("a")
+        at_head = await service.client("GET", f"{EVENTS}?after=1")
+        beyond = await service.client("GET", f"{EVENTS}?after=2{query}")
+        streamed = await service.client(
+            "GET", f"{EVENTS}?after=2", headers={"accept": "text/event-stream"}
+        )
+
+    assert at_head.json() == {"events": [], "next_after": 1}
+    assert (beyond.status, beyond.code) == (422, "invalid_argument")
+    assert beyond.json()["detail"] == streamed.json()["detail"]
+    assert trio.current_time() < 60
+
+
 async def test_a_browser_that_has_all_of_a_closed_session_is_told_not_to_come_back(serving):
     async with serving() as service:
         session = await service.supervisor.session("a")

@@ -115,7 +115,7 @@ async def test_a_page_waits_for_its_first_event(loop):
             tasks.start_soon(wait)
             await session.append("other", {})
             await session.append("note", {"n": 1})
-        none = await session.events(after=99, wait_seconds=0.05)
+        none = await session.events(after=3, wait_seconds=0.05)
         await session.close()
         closed = await session.events(after=4, wait_seconds=20)
         return late, none, closed
@@ -125,6 +125,17 @@ async def test_a_page_waits_for_its_first_event(loop):
 
     assert [event.data for event in late] == [{"n": 1}]
     assert (none, closed) == ([], [])
+
+
+async def test_a_page_behind_a_seq_beyond_the_head_is_refused():
+    async def work(client):
+        session = await client.session("a")
+        for wait_seconds in (0, 20):
+            with pytest.raises(InvalidArgument, match="beyond the head"):
+                await session.events(after=99, wait_seconds=wait_seconds)
+
+    async with listening() as server:
+        await server.client("trio", work)
 
 
 async def test_what_is_no_time_or_name_is_refused():
