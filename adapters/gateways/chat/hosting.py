@@ -25,6 +25,7 @@ from .places import (
     MODEL_KEY,
     PERMISSION_KEY,
     find_session,
+    has_others,
     here,
     resume_command,
 )
@@ -108,9 +109,11 @@ class Host:
         info = await find_session(source, invitation.session_id)
         if info is None and invitation.resume:
             other = "--url" if isinstance(invitation.store, Server) else "--data or --store"
+            others = await has_others(source)
+            mine = ", say --session ID for one of another directory" if others else ""
             raise CommandFailed(
                 f"there is no session of the directory {here()} in {invitation.store.told!r}: "
-                f"leave --continue out to begin one, or name another {other}"
+                f"leave --continue out to begin one{mine}, or name another {other}"
             )
         return info
 

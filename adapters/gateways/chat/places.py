@@ -72,6 +72,16 @@ async def find_session(source: Source, session_id: str | None) -> SessionInfo | 
     return None
 
 
+async def has_others(source: Source) -> bool:
+    """Whether there is any session that could be gone on with, of whatever directory."""
+    with suppress(StoreFailed):  # no store is there yet
+        async with reading(source) as reader, aclosing(_listing(reader)) as sessions:
+            async for info in sessions:
+                if _is_open(info):
+                    return True
+    return False
+
+
 def _listing(reader: Reader | Supervisor, **filter: Any) -> AsyncGenerator[SessionInfo]:
     listing: Any = reader.sessions(**filter)  # a generator, though it only promises an iterator
     return listing  # type: ignore[no-any-return]

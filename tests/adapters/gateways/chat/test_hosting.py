@@ -67,6 +67,16 @@ def test_a_session_that_was_named_stays(chats):
     assert [session.id for session in sessions(chats)] == ["mine"]
 
 
+def test_to_continue_nothing_names_the_way_to_sessions_of_other_directories(chats, moorage):
+    nothing = chats.piped("--agent", "scripted", "--continue", code=1)
+    moorage.data = chats.directory / "data"
+    moorage.fill(lambda supervisor: supervisor.session("theirs"))
+    others = chats.piped("--agent", "scripted", "--continue", code=1)
+
+    assert "--session ID" not in nothing.stderr
+    assert "begin one, say --session ID for one of another directory, or name" in others.stderr
+
+
 def test_a_session_of_other_programs_keeps_its_tags(chats, moorage):
     async def work(supervisor):
         await supervisor.session("theirs", tags={"team": "x"}, metadata={"n": 1})
