@@ -176,6 +176,9 @@ def run(
     Exit code 1 if a run did not complete. This process owns the journal meanwhile, and unfinished
     runs of the session go on; if other sessions have some too, it refuses. With --url a server's
     agent works, which --agent may name, and goes on when this process ends.
+
+    A run that asks something waits for the answer, and standard error says which command gives
+    it: without a server that is moorage chat, after Ctrl-C has ended this.
     """
     choice = chosen_source(context, data, store, keys, url, token_file)
     at_server = isinstance(choice, Server)
@@ -192,6 +195,8 @@ def run(
         as_json=as_json,
         recover_others=recover_others,
         agent=agent if at_server and not is_set(context, "agent") else None,
+        choice=choice,
+        agent_spec=None if at_server else agent,
     )
     perform(partial(until_signalled, partial(_run, choice, agents, order)))
 

@@ -11,14 +11,16 @@ import attrs
 from moorage.adapters.sinks.text import ago, summary, timestamp
 from moorage.runtime import RunState, SessionInfo, SessionStatus
 
+from .chat.places import AGENT_KEY
 from .frame import note
 from .key_file import check_opened, is_sealed
 from .session_holder import describe_holder, holder_of, holder_to_json
 from .sources import reading
 from .tables import show_facts, show_json, show_table, standard_output
-from .waiting_runs import described, questions_of
+from .waiting_runs import UNKNOWN_AGENT, described, questions_of
 
 if TYPE_CHECKING:
+    from .chosen_source import Choice
     from .sources import Source
 
 DELETED = "deleted"
@@ -78,8 +80,9 @@ def aclosing_all(
     return aclosing(reader.sessions(prefix=prefix, tags=tags or None, include_deleted=deleted))
 
 
-async def show_status(source: Source, session_id: str, *, as_json: bool) -> None:
-    """Show one session: its state, and which runs are where."""
+async def show_status(source: Source, session_id: str, *, choice: Choice, as_json: bool) -> None:
+    """Show one session: its state, and which runs are where. ``choice`` is how the source is
+    named."""
     async with reading(source) as reader:
         session = reader.session(session_id)
         info = await session.info()
@@ -116,6 +119,7 @@ async def show_status(source: Source, session_id: str, *, as_json: bool) -> None
     if info.metadata:
         facts.append(("metadata", summary(info.metadata)))
     cancelling = set(status.cancelling)
+    agent = None if AGENT_KEY in info.metadata else UNKNOWN_AGENT
     running = [f"{run} (cancelling)" if run in cancelling else run for run in status.running]
     for name, runs in (
         ("running", running),
@@ -126,7 +130,9 @@ async def show_status(source: Source, session_id: str, *, as_json: bool) -> None
             lines = [
                 line
                 for run in runs
-                for line in described(run, questions.get(run.split()[0], ()), session_id, source)
+                for line in described(
+                    run, questions.get(run.split()[0], ()), session_id, choice, agent
+                )
             ]
             facts.append((name, "\n".join(lines)))
     show_facts(facts)

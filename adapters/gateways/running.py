@@ -14,10 +14,14 @@ from moorage.runtime import InvalidArgument, QueueFull, RunState, open_superviso
 from moorage.runtime.events import RUN_TERMINAL_TYPES
 from moorage.runtime.runs import OnInterrupt, outcome_of
 
+from .chat.situation import Situation
+from .chosen_source import Choice
 from .following import screen
-from .frame import EXIT_FAILED, write
+from .frame import EXIT_FAILED, note, write
+from .remote import Server
 from .tables import show_json, show_table
 from .unfinished import refuse_others, tell_of, unfinished_runs
+from .waiting_runs import answering, asked
 
 if TYPE_CHECKING:
     from moorage.adapters.sinks import TextSink
@@ -25,7 +29,7 @@ if TYPE_CHECKING:
     from moorage.runtime.agents import Agents
     from moorage.runtime.ports import Store
 
-    from .remote import Server
+    from .chat.situation import Question
 
 _SECOND_NS = 1_000_000_000
 
@@ -44,6 +48,10 @@ class Order:
     recover_others: bool = False
     agent: str | None = None
     """One of a server's agents; None lets it choose."""
+    choice: Choice
+    """Where it is done, as commands name it."""
+    agent_spec: str | None = None
+    """What works here, where that is no server."""
 
 
 def parse_input(text: str) -> Any:
@@ -109,9 +117,10 @@ async def _submit_and_follow(session: Session, order: Order) -> list[RunOutcome]
     older = {*status.running, *status.queued, *status.waiting}
     sink = None if order.format is None else screen(order.format)
     runs: list[Run] = []
+    told = _Waiting(session.id, order)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_submit_all, session, order, runs)
-        ended = await _follow(session, status.head_seq, len(order.inputs), older, sink)
+        ended = await _follow(session, status.head_seq, len(order.inputs), older, sink, told)
     return [ended[run.id] for run in runs]
 
 
@@ -138,11 +147,17 @@ async def _submit_all(session: Session, order: Order, runs: list[Run]) -> None:
 
 
 async def _follow(
-    session: Session, after: int, count: int, older: set[str], sink: TextSink | None
+    session: Session,
+    after: int,
+    count: int,
+    older: set[str],
+    sink: TextSink | None,
+    waiting: _Waiting,
 ) -> dict[str, RunOutcome]:
     """Show events until ``count`` runs that are not ``older`` have ended."""
     ended: dict[str, RunOutcome] = {}
     async with AsyncExitStack() as stack:
+        stack.enter_context(waiting)
         if sink is not None:
             await stack.enter_async_context(sink.opened())
         subscription = await stack.enter_async_context(session.subscribe(after=after))
@@ -151,9 +166,47 @@ async def _follow(
             _collect(events, ended)
             if sink is not None:
                 await sink.write(events)
+            waiting.take(events)
             if len(ended) >= count:
                 break
     return ended
+
+
+class _Waiting:
+    """Says what the runs wait for, and when one is interrupted, what is left to be answered."""
+
+    def __init__(self, session_id: str, order: Order) -> None:
+        self._session_id = session_id
+        self._order = order
+        self._situation = Situation()
+        self._told: set[tuple[str, str]] = set()
+
+    def take(self, events: list[Event]) -> None:
+        """Look at what has happened; each question is told of once."""
+        for event in events:
+            self._situation.apply(event)
+        # nobody but this process could answer, and it reads no answers
+        leave = "" if isinstance(self._order.choice, Server) else "Ctrl-C, then "
+        for question in self._situation.questions:
+            if question.key not in self._told:
+                self._told.add(question.key)
+                told = f"{asked(question)}, and waits: {leave}{self._command(question)}"
+                note(f"run {question.run_id} {told}")
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            return
+        for question in self._situation.questions:
+            # of one that runs while it asks, its end is what comes next
+            if question.run_id in self._situation.waiting:
+                command = self._command(question)
+                note(f"run {question.run_id} is left waiting: {command}")
+
+    def _command(self, question: Question) -> str:
+        order = self._order
+        return answering(question, self._session_id, order.choice, order.agent_spec)
 
 
 def _collect(events: list[Event], ended: dict[str, RunOutcome]) -> None:

@@ -30,10 +30,8 @@ def status(
     token_file: TokenFile = None,
 ) -> None:
     """Show one session: state, slots, and which runs are running, queued or waiting."""
-    perform_on(
-        chosen_source(context, data, store, keys, url, token_file),
-        partial(show_status, session_id=id, as_json=as_json),
-    )
+    choice = chosen_source(context, data, store, keys, url, token_file)
+    perform_on(choice, partial(show_status, session_id=id, choice=choice, as_json=as_json))
 
 
 def events(

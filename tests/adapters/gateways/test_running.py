@@ -251,3 +251,30 @@ def test_a_signal_ends_it_quietly_and_in_order(moorage, start, tmp_path, number,
     assert process.communicate() == ("", "")
     assert code == process.returncode
     assert "run_requeued" in [line["type"] for line in moorage.lines("events", "a", "--json")]
+
+
+def test_a_run_that_waits_here_says_so_at_once_and_again_when_it_is_left(moorage, start):
+    command = f"moorage chat --data {moorage.data} --session ap --agent scripted"
+    process = start(
+        "-m", "moorage.adapters.gateways", "run", "-s", "ap", "--data", str(moorage.data),
+        "--agent", "scripted", "-q", "please approve it",
+    )  # fmt: skip
+
+    waits = process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    _, left = process.communicate()
+
+    (run,) = moorage.json("status", "ap")["waiting"]
+    asks = "asks for approval of count_words, and waits"
+    assert waits == f"moorage: run {run} {asks}: Ctrl-C, then {command}\n"
+    assert left == f"moorage: run {run} is left waiting: {command}\n"
+    assert process.returncode == 130
+    status = " ".join(moorage("status", "ap").stdout.split())
+    assert f"moorage chat --data {moorage.data} --session ap --agent SPEC" in status
+    answering = ["-m", "moorage.adapters.gateways", *command.split()[1:], "--approve-all"]
+    start(*answering).communicate("")
+    assert moorage.json("status", "ap")["waiting"] == []
+
+
+def test_a_run_that_completes_is_not_said_to_wait(moorage):
+    assert moorage("run", "-s", "a", "--agent", "scripted", "-q", "hello").stderr == ""

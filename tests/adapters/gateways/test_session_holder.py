@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 
 import trio
 from moorage.adapters.agents import ScriptedAgent
+from moorage.adapters.gateways.chosen_store import StoreChoice
 from moorage.adapters.gateways.http import TokenFile
 from moorage.adapters.gateways.listing import show_status
 from moorage.adapters.gateways.remote import Server
@@ -17,13 +19,15 @@ from moorage.stores.conformance.scenario import opened
 
 from tests.adapters.gateways.http_client.both_loops import listening
 
+CHOICE = StoreChoice(Path("data"))
+
 
 async def told(capsys, source):
     """The line of a table that says it, and the JSON."""
     capsys.readouterr()  # what a server has logged
-    await show_status(source, "s", as_json=False)
+    await show_status(source, "s", choice=CHOICE, as_json=False)
     lines = [line for line in capsys.readouterr().out.splitlines() if "held by" in line]
-    await show_status(source, "s", as_json=True)
+    await show_status(source, "s", choice=CHOICE, as_json=True)
     return lines, json.loads(capsys.readouterr().out)
 
 

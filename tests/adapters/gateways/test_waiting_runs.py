@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from moorage.adapters.gateways.chosen_store import StoreChoice
+from moorage.adapters.gateways.remote import Server
 from moorage.adapters.gateways.waiting_runs import described, questions_of
 from moorage.runtime import open_supervisor
 from moorage.runtime.runs import approval_request
@@ -16,13 +20,13 @@ async def agent(request, context):
 
 
 @pytest.mark.parametrize(
-    ("input", "line"),
+    ("input", "asks", "command"),
     [
-        ("tool", "  asks for approval of rm: moorage approve s {}:call_1 --url URL"),
-        ("question", "  asks 'colour': moorage attach s --url URL"),
+        ("tool", "asks for approval of rm", "moorage approve s {}:call_1 --url"),
+        ("question", "asks 'colour'", "moorage attach s --url"),
     ],
 )
-async def test_what_a_run_waits_for_is_told_with_what_answers(autojump_clock, input, line):
+async def test_what_a_run_waits_for_is_told_with_what_answers(autojump_clock, input, asks, command):
     store = MemoryStore()
     async with open_supervisor(store, agent) as supervisor:
         session = await supervisor.session("s", slots=1)
@@ -30,8 +34,18 @@ async def test_what_a_run_waits_for_is_told_with_what_answers(autojump_clock, in
         await session.wait_idle()
         found = await questions_of(session, await session.status())
 
-    assert described(run.id, found[run.id], "s", store) == [run.id, line.format(run.id)]
+    command = command.format(run.id)
+    server, local = Server("http://host", None), StoreChoice(None, "sqlite:/d/x.db")
+    assert described(run.id, found[run.id], "s", server) == [
+        run.id,
+        f"  {asks}: {command} http://host",
+    ]
+    assert described(run.id, found[run.id], "s", local, "my agent") == [
+        run.id,
+        f"  {asks}: moorage chat --store sqlite:/d/x.db --session s --agent 'my agent'",
+        f"    if a server has the session: {command} URL",
+    ]
 
 
 async def test_a_run_that_waits_for_nothing_is_its_id_alone(autojump_clock):
-    assert described("run_1", (), "s", MemoryStore()) == ["run_1"]
+    assert described("run_1", (), "s", StoreChoice(Path("data"))) == ["run_1"]
