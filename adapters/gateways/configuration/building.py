@@ -3,6 +3,7 @@ is opened."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -172,6 +173,10 @@ class Building:
                 file.load()
             except OSError as error:
                 told = f"{shown(str(path))} cannot be read: {error.strerror or error}"
+                if isinstance(error, FileNotFoundError):
+                    # the same from any directory, whoever said where the file is
+                    command = ["moorage", "tokens", "new", "NAME", "--tokens", str(path)]
+                    told += f": {shlex.join(command)} makes it, with a first token"
                 self._refuse(("gateway", "tokens"), told, is_usage=False)
             except MoorageError as error:
                 self._refuse(("gateway", "tokens"), str(error), is_usage=False)

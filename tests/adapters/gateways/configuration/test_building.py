@@ -147,6 +147,10 @@ def test_tokens_are_read_and_what_is_wrong_with_them_told(tmp_path):
     missing = problems(building(tmp_path, "gateway: {tokens: missing.json}"), "tokens")
     others = problems(building(tmp_path, "gateway: {tokens: open.json}"), "tokens")
     assert "gateway.tokens" in missing[0]
+    assert missing[0].endswith(
+        f"No such file or directory: moorage tokens new NAME --tokens {tmp_path / 'missing.json'} "
+        "makes it, with a first token"
+    )
     assert "chmod 600" in others[0]
 
 
