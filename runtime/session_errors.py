@@ -76,6 +76,10 @@ class SessionExists(MoorageError):
         self.session_id = session_id
 
 
+HELD_REMEDY = ": stop that process, or use open_reader"
+"""For who writes a program: a command line has another one to say."""
+
+
 class SessionHeld(MoorageError):
     """Another owner has it; ``holder`` describes who (process id, host, since when)."""
 
@@ -83,7 +87,7 @@ class SessionHeld(MoorageError):
     retryable = True
 
     def __init__(self, what: str, *, holder: str) -> None:
-        super().__init__(f"{what} is held by {holder}: stop that process, or use open_reader")
+        super().__init__(f"{what} is held by {holder}{HELD_REMEDY}")
         self.holder = holder
 
 

@@ -7,6 +7,7 @@ usage; 130 after Ctrl-C, 143 after SIGTERM, 141 when the reader of our output ha
 from __future__ import annotations
 
 import os
+import re
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import structlog
 import trio
 import typer
-from moorage.runtime import MoorageError
+from moorage.runtime import MoorageError, SessionHeld
+from moorage.runtime.session_errors import HELD_REMEDY
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
@@ -24,6 +26,8 @@ EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 EXIT_TERMINATED = 143
+HELD_HERE = ": stop that process, or ask that server with --url"
+_OWNER_TWICE = re.compile(r"pid (\d+ on \S+) \(process \1, (since [^)]*)\)")
 
 
 class CommandFailed(MoorageError):
@@ -83,6 +87,9 @@ def _exit_code(error: BaseException) -> int | None:
     if isinstance(error, BrokenPipeError):
         discard_output()
         return EXIT_BROKEN_PIPE
+    if isinstance(error, SessionHeld):
+        note(_without_owner_twice(str(error).replace(HELD_REMEDY, HELD_HERE)))
+        return EXIT_FAILED
     if isinstance(error, MoorageError):
         note(str(error))
         return EXIT_FAILED
@@ -91,6 +98,11 @@ def _exit_code(error: BaseException) -> int | None:
         note(f"{place}{error.strerror or error}")
         return EXIT_FAILED
     return None
+
+
+def _without_owner_twice(text: str) -> str:
+    """A supervisor is called by its process, and a lock says which process has taken it."""
+    return _OWNER_TWICE.sub(r"process \1 (\2)", text)
 
 
 def discard_output() -> None:

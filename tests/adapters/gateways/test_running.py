@@ -156,6 +156,8 @@ def test_a_directory_that_another_process_owns_is_refused_naming_it(moorage, own
 
     assert f"process {owner.process.pid}" in result.stderr
     assert len(result.stderr.splitlines()) == 1
+    assert result.stderr.count(str(owner.process.pid)) == 1
+    assert result.stderr.endswith("Z): stop that process, or ask that server with --url\n")
     owner.stop()
 
 
