@@ -2,16 +2,18 @@
 
 # No `from __future__ import annotations`: typer reads the annotations when it is called.
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import attrs
 import typer
-from moorage.runtime import MoorageError
+from moorage.runtime import InvalidArgument, MoorageError
 
 from . import data_directory, key_file
 from .chosen_store import StoreChoice
-from .frame import CommandFailed
+from .frame import EXIT_FAILED, CommandFailed, note
 from .store_spec import FORMS, parse_spec, spec_with_options
 
 STORE_VARIABLE = "MOORAGE_STORE"
@@ -214,7 +216,7 @@ def _configured_store(file: Path, keys: Path | None, *, is_remembered: bool) -> 
         loaded = configuration_package().load_configuration(file)
         section = loaded.checked_for("store").store
     except MoorageError as error:
-        raise typer.BadParameter(str(error), param_hint="--config") from None
+        raise _refused_settings(error) from None
     spec = spec_with_options(section.spec, section.options)
     check_spec(spec, "--config")
     return StoreChoice(None, spec, keys or section.keys, is_remembered=is_remembered)
@@ -239,7 +241,28 @@ def configured(context: typer.Context, name: str) -> Any:
         loaded = configuration_package().load_configuration(file)
         return getattr(loaded.checked_for("gateway").gateway, name)
     except MoorageError as error:
-        raise typer.BadParameter(str(error), param_hint="--config") from None
+        raise _refused_settings(error) from None
+
+
+def _refused_settings(error: MoorageError) -> typer.BadParameter | typer.Exit:
+    """What to leave with, as ``moorage serve`` does: a file that cannot be read, or an extra that
+    is not there, is no mistake of usage, and told like any other failure."""
+    problems = getattr(error, "problems", ())
+    if any(problem.is_usage for problem in problems):
+        return typer.BadParameter(str(error), param_hint="--config")
+    note(str(error))
+    return typer.Exit(EXIT_FAILED)
+
+
+@contextmanager
+def values_of_options(*refusals: type[MoorageError]) -> Iterator[None]:
+    """What is wrong with a value that the command line gave is a mistake of usage: InvalidArgument
+    and these ``refusals`` become BadParameter."""
+    refused: tuple[type[MoorageError], ...] = (InvalidArgument, *refusals)
+    try:
+        yield
+    except refused as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def chosen_directory(context: typer.Context, data: Path | None) -> Path:

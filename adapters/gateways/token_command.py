@@ -10,7 +10,7 @@ import typer
 from moorage.adapters.sinks.text import timestamp
 
 from .frame import CommandFailed, note, perform, write
-from .options import AsJson, configured_file
+from .options import AsJson, configured_file, values_of_options
 from .serve_command import http_package
 from .tables import show_json, show_table
 
@@ -62,6 +62,9 @@ def new(
     async def body() -> None:
         seconds = None if days is None else days * DAY_SECONDS
         scopes = tuple(scope or DEFAULT_SCOPES)
+        with values_of_options():
+            # before the file: what is wrong with that is no matter of usage
+            http_package().tokens.check_token(name, scopes=scopes, prefix=prefix, seconds=seconds)
         issued = _file(path).issue(name, scopes=scopes, prefix=prefix, seconds=seconds)
         if as_json:
             show_json({"token": issued.token, **_told(issued.stored)})

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import attrs
 import typer
 from moorage.adapters.sinks.text import timestamp
-from moorage.runtime import MoorageError
+from moorage.runtime import InvalidArgument, MoorageError
 
 from .frame import CommandFailed, note, perform, write
-from .options import AsJson, configured, configured_file, parsed_tags
+from .options import AsJson, configured, configured_file, parsed_tags, values_of_options
 from .tables import show_json, show_table
 
 if TYPE_CHECKING:
@@ -76,18 +76,20 @@ def add(
 
     async def body() -> None:
         file = _file(path)
-        _check_url(url, networks)
         now_ns = time.time_ns()
-        webhook, secret = file.add(
-            url,
-            created_at_ns=now_ns,
-            session_id=session,
-            prefix=prefix,
-            tags=parsed_tags(tag or [], "--tag"),
-            types=tuple(type) if type else None,
-            since_ns=0 if beginning else now_ns,
-            description=description,
-        )
+        fields = {
+            "session_id": session,
+            "prefix": prefix,
+            "tags": parsed_tags(tag or [], "--tag"),
+            "types": tuple(type) if type else None,
+            "since_ns": 0 if beginning else now_ns,
+            "description": description,
+        }
+        with values_of_options(_sinks().AddressRefused):
+            # before the file: what is wrong with that is no matter of usage
+            _check_url(url, networks)
+            _check(url, created_at_ns=now_ns, **fields)
+        webhook, secret = file.add(url, created_at_ns=now_ns, **fields)
         if as_json:
             show_json({"secret": secret, **_told(webhook)})
         else:
@@ -214,14 +216,14 @@ def _sinks() -> Any:
 
 
 def _check_url(url: str, networks: Collection[str]) -> None:
-    """Raises CommandFailed with what would allow it if that is a network, else InvalidArgument."""
+    """Raises InvalidArgument with what would allow it, if that is a network, or AddressRefused."""
     sinks = _sinks()
     rules = sinks.AddressRules(networks)
     try:
         rules.check_url(url)
     except MoorageError as error:
         sinks.AddressRules(ALL_NETWORKS).check_url(url)
-        raise CommandFailed(
+        raise InvalidArgument(
             f"{error}: allow one here with --network, and to serve with --webhook-network, or both "
             "in the settings, gateway.webhook_networks"
         ) from error
@@ -229,6 +231,12 @@ def _check_url(url: str, networks: Collection[str]) -> None:
 
 def _file(path: Path) -> Any:
     return _package("moorage.adapters.gateways.webhooks").WebhookFile(path)
+
+
+def _check(url: str, **fields: Any) -> None:
+    """Raises InvalidArgument for what no webhook can be."""
+    registry = _package("moorage.adapters.gateways.webhooks.registry")
+    registry.check_webhook(registry.Webhook(id="new", url=url, secrets=(), **fields))
 
 
 def _unknown(path: Path, id: str) -> CommandFailed:

@@ -62,6 +62,18 @@ class IssuedToken:
     stored: StoredToken
 
 
+def check_token(
+    name: str, *, scopes: Collection[str], prefix: str, seconds: float | None
+) -> tuple[str, tuple[Scope, ...], str, int | None]:
+    """What a token is made of, its time in ns. Raises InvalidArgument for what none can have."""
+    return (
+        check_name("name", name, bytes_max=NAME_BYTES_MAX),
+        _check_scopes(scopes),
+        _check_prefix(prefix),
+        None if seconds is None else _lifetime_ns(seconds),
+    )
+
+
 class TokenFile:
     """Tokens in a file of this user alone (mode 0600); an Authenticator.
 
@@ -87,6 +99,9 @@ class TokenFile:
     ) -> IssuedToken:
         """Make a token, valid for so many seconds or until it is revoked. The file is made if it
         is not there."""
+        name, known, prefix, lifetime_ns = check_token(
+            name, scopes=scopes, prefix=prefix, seconds=seconds
+        )
         tokens = self._read() if self._path.exists() else []
         if len(tokens) >= TOKENS_MAX:
             raise InvalidArgument(f"{self._path} has {TOKENS_MAX} tokens: revoke some first")
@@ -95,12 +110,12 @@ class TokenFile:
         token = f"{_MARK}_{id}_{secrets.token_urlsafe(32)}"
         stored = StoredToken(
             id=id,
-            name=check_name("name", name, bytes_max=NAME_BYTES_MAX),
+            name=name,
             sha256=_hash(token),
-            scopes=_check_scopes(scopes),
-            prefix=_check_prefix(prefix),
+            scopes=known,
+            prefix=prefix,
             created_at_ns=now_ns,
-            expires_at_ns=None if seconds is None else now_ns + _lifetime_ns(seconds),
+            expires_at_ns=None if lifetime_ns is None else now_ns + lifetime_ns,
         )
         self._write([*tokens, stored])
         return IssuedToken(token, stored)

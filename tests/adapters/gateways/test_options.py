@@ -132,6 +132,17 @@ def test_a_file_whose_store_is_wrong_is_a_mistake_of_usage(moorage, tmp_path, te
     assert why in moorage("sessions", code=2).stderr
 
 
+@pytest.mark.parametrize("command", [["sessions"], ["tokens", "list"], ["serve"]])
+def test_a_file_of_settings_that_cannot_be_read_is_no_mistake_of_usage(moorage, tmp_path, command):
+    pytest.importorskip("yaml")
+    missing = tmp_path / "missing.yaml"
+    moorage.environment = {}
+    result = moorage("--config", str(missing), *command, code=1)
+
+    told = f"moorage: {missing}: it cannot be read: No such file or directory\n"
+    assert result.stderr == told
+
+
 def test_a_store_of_a_file_is_named_again_from_anywhere(tmp_path):
     file = settings(tmp_path, "store: {spec: 'sqlite:a.db', keys: k.json}")
     choice = chosen_store(context(config=file), None)

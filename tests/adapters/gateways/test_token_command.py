@@ -37,18 +37,30 @@ def test_json_has_the_token_this_once(moorage, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "why"),
+    ("arguments", "code", "why"),
     [
-        (["new", "me", "--scope", "root"], "scopes"),
-        (["new", "me", "--prefix", "acme"], "must end with"),
-        (["new", "me", "--days", "0"], "100 years"),
-        (["revoke", "nobody"], "No such file"),
+        (["new", "me", "--scope", "root"], 2, "scopes"),
+        (["new", "me", "--prefix", "acme"], 2, "must end with"),
+        (["new", "me", "--days", "0"], 2, "100 years"),
+        (["new", " "], 2, "must not be empty"),
+        (["revoke", "nobody"], 1, "No such file"),
     ],
 )
-def test_what_cannot_be_is_refused(moorage, tmp_path, arguments, why):
-    result = moorage("tokens", *arguments, "--tokens", str(tmp_path / "t.json"), code=1)
+def test_what_cannot_be_is_refused(moorage, tmp_path, arguments, code, why):
+    path = tmp_path / "t.json"
+    moorage.environment["COLUMNS"] = "400"
+    result = moorage("tokens", *arguments, "--tokens", str(path), code=code)
 
     assert why in " ".join(result.stderr.split())
+    assert not path.exists()
+
+
+def test_a_file_of_tokens_that_others_may_read_is_no_mistake_of_usage(moorage, tmp_path):
+    path = tmp_path / "t.json"
+    path.write_text("{}")
+    path.chmod(0o644)
+
+    assert "chmod 600" in moorage("tokens", "new", "me", "--tokens", str(path), code=1).stderr
 
 
 def test_revoking_what_is_not_there_is_told(moorage, tmp_path):

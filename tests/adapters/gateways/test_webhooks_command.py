@@ -77,22 +77,24 @@ def test_dead_letters_are_shown(webhooks, file):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "why"),
+    ("arguments", "code", "why"),
     [
-        (["add", "https://10.0.0.1/"], "which is private"),
-        (["add", "http://hook.test/"], "must begin with https"),
-        (["add", "https://10.0.0.1/"], "allow one here with --network"),
-        (["add", "http://127.0.0.1/"], "allow one here with --network"),
-        (["add", "https://10.0.0.1/", "--network", "127.0.0.0/8"], "with --network"),
-        (["add", URL, "--session", "a", "--prefix", "b"], "not both"),
-        (["enable", "whk_none"], "see moorage webhooks list"),
-        (["remove", "whk_none"], "see moorage webhooks list"),
-        (["dead-letters", "whk_none"], "see moorage webhooks list"),
+        (["add", "https://10.0.0.1/"], 2, "which is private"),
+        (["add", "http://hook.test/"], 2, "must begin with https"),
+        (["add", "https://10.0.0.1/"], 2, "allow one here with --network"),
+        (["add", "http://127.0.0.1/"], 2, "allow one here with --network"),
+        (["add", "https://10.0.0.1/", "--network", "127.0.0.0/8"], 2, "with --network"),
+        (["add", URL, "--network", "nonsense"], 2, "nonsense"),
+        (["add", URL, "--session", "a", "--prefix", "b"], 2, "not both"),
+        (["enable", "whk_none"], 1, "see moorage webhooks list"),
+        (["remove", "whk_none"], 1, "see moorage webhooks list"),
+        (["dead-letters", "whk_none"], 1, "see moorage webhooks list"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
-def test_what_cannot_be_is_refused(webhooks, file, arguments, why):
-    result = webhooks(*arguments, code=1)
+def test_what_cannot_be_is_refused(moorage, webhooks, file, arguments, code, why):
+    moorage.environment["COLUMNS"] = "400"
+    result = webhooks(*arguments, code=code)
 
     assert why in " ".join(result.stderr.split())
     assert file.webhooks() == []
@@ -105,7 +107,7 @@ def test_an_allowed_network_is_a_place_for_a_webhook(webhooks, file):
 
 
 def test_a_url_that_no_network_would_help_is_refused_without_a_word_of_them(webhooks):
-    assert "--network" not in webhooks("add", "ftp://127.0.0.1/", code=1).stderr
+    assert "--network" not in webhooks("add", "ftp://127.0.0.1/", code=2).stderr
 
 
 def test_the_networks_of_the_settings_are_allowed_unless_others_are_given(moorage, tmp_path):
