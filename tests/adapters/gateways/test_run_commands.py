@@ -114,6 +114,21 @@ def test_the_status_says_what_a_run_waits_for_and_what_answers(at_server, server
     assert "asks for" not in at_server("status", "d").stdout
 
 
+def test_a_run_at_a_server_says_what_answers_it_while_it_waits(at_server, server, start):
+    process = start(
+        "-m", "moorage.adapters.gateways", "run", "-s", "f", "--url", server.url, "-q",
+        "please approve it",
+    )  # fmt: skip
+
+    asks, _, command = process.stderr.readline().partition(", and waits: moorage ")
+    at_server(*command.split())
+    shown, rest = process.communicate()
+
+    assert asks.endswith("asks for approval of count_words")
+    assert "completed" in shown
+    assert (rest, process.returncode) == ("", 0)
+
+
 def test_the_end_of_a_runs_id_will_do_if_there_is_one(at_server, server):
     run_id, request_id = asked(server, "e")
     suffix = run_id[-6:]

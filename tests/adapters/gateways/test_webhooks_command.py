@@ -117,7 +117,7 @@ def test_the_networks_of_the_settings_are_allowed_unless_others_are_given(moorag
     )
     add = ["--config", str(settings), "webhooks", "add"]
     moorage(*add, local)
-    refused = moorage(*add, local, "--network", "10.0.0.0/8", code=1)
+    refused = moorage(*add, local, "--network", "10.0.0.0/8", code=2)
 
     assert [it.url for it in WebhookFile(tmp_path / "hooks.json").webhooks()] == [local]
     assert "which is loopback" in " ".join(refused.stderr.split())
