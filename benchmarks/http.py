@@ -105,6 +105,7 @@ def _bare_server(path: Path, told: Connection) -> None:
 
     async def main() -> None:
         config = Config()
+        config.keep_alive_max_requests = 1_000_000  # or each client is cut off after a thousand
         config.bind = "127.0.0.1:0"
         config.errorlog = None
         async with trio.open_nursery() as nursery:
