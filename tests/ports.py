@@ -6,6 +6,10 @@ import contextlib
 import random
 import socket
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _FIRST = 10_000
@@ -20,3 +24,13 @@ def unused_port() -> int:
         with socket.socket() as found, contextlib.suppress(OSError):
             found.bind(("127.0.0.1", _dice.randrange(_FIRST, max(below, _FIRST + 1_000))))
             return int(found.getsockname()[1])
+
+
+@contextlib.contextmanager
+def reserved_port() -> Iterator[int]:
+    """A port that servers can have which allow their address to be reused, as all do here, and that
+    nobody else is given meanwhile, as could happen to one that was looked for and let go."""
+    with socket.socket() as holding:
+        holding.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holding.bind(("127.0.0.1", 0))
+        yield holding.getsockname()[1]

@@ -14,7 +14,7 @@ import pytest
 from moorage import stores
 from moorage.adapters.gateways import sync_host
 
-from tests.acceptance.ports import reserved_port
+from tests.ports import reserved_port
 
 SECONDS_MAX = 180
 STORES = {

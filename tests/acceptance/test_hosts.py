@@ -17,7 +17,7 @@ from moorage.adapters.gateways import sync_host
 from moorage.runtime import RunState
 from moorage.stores import JournalStore
 
-from tests.acceptance.ports import reserved_port
+from tests.ports import reserved_port
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SECONDS_MAX = 180

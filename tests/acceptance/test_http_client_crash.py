@@ -15,7 +15,7 @@ import pytest
 import trio
 from moorage.adapters.gateways.http_client import ClientLimits, connect
 
-from tests.acceptance.ports import reserved_port
+from tests.ports import reserved_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,7 +19,7 @@ from moorage.adapters.sinks.webhook import WebhookSink, new_secret
 from moorage.adapters.sinks.webhook.signing import signed_headers
 from moorage.runtime import Event
 
-from tests.acceptance.ports import reserved_port
+from tests.ports import reserved_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,9 +13,9 @@ import trio
 from moorage.adapters.gateways.webhooks import WebhookFile
 from moorage.adapters.sinks.webhook import verify
 
-from tests.acceptance.ports import reserved_port
 from tests.acceptance.test_http_crash import serving
 from tests.adapters.sinks.webhook.target import Reply, listening
+from tests.ports import reserved_port
 
 if TYPE_CHECKING:
     from pathlib import Path
